@@ -1,0 +1,189 @@
+"""The words of moichord as plain data: submissions, images, states, steps.
+
+Owns the vocabulary that all rooms share. It must not know files, SQL, HTTP or DICOM encoding. No error leaves it.
+
+Times are seconds since the epoch, UTC. Paths are relative to the sample's folder, with "/" between components;
+bytes that are not UTF-8 are carried as surrogate escapes (PEP 383), as `os.fsdecode` gives them.
+"""
+
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+RECEIPT_NAME = "moichord-receipt.json"
+FAILED_NAME = "moichord-FAILED.txt"
+OWN_FILES = frozenset({RECEIPT_NAME, FAILED_NAME})
+
+
+class State(StrEnum):
+    """Where a sample is, in the order of a smooth trip."""
+
+    RECEIVING = "receiving"
+    READY = "ready"
+    PROCESSING = "processing"
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINISHED = frozenset({State.DONE, State.FAILED, State.CANCELLED})
+
+
+class Step(StrEnum):
+    """What is done for a submission, in this order."""
+
+    METADATA = "metadata"
+    TAGS = "tags"
+    UPLOAD = "upload"
+    ANALYTICS = "analytics"
+    ARCHIVE = "archive"
+
+
+STEPS = tuple(Step)
+
+
+class Api(StrEnum):
+    """The servers that moichord calls; each has one circuit."""
+
+    METADATA = "metadata"
+    UPLOAD = "upload"
+    ANALYTICS = "analytics"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One DICOM attribute before and after; None where it was absent (before) or removed (after)."""
+
+    keyword: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One DICOM file of a submission, as planned by the tags step and as acknowledged by the server.
+
+    `header_length` bytes of new header, then `tail_length` untouched bytes that begin at `tail_offset` of the
+    received file, are what is sent. Digests are lower-case hexadecimal: `header_digest` and `tail_digest` BLAKE3,
+    `sha256` of the whole file as sent.
+    """
+
+    relative_path: str
+    size: int
+    mtime_ns: int
+    inode: int
+    sop_instance_uid: str
+    header_length: int
+    header_digest: str
+    tail_offset: int
+    tail_length: int
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+    number: int | None = None
+    requests: int = 0
+    carried: bool = False
+    duplicate_of: str | None = None
+    acknowledged_at: float | None = None
+    status: int | None = None
+    reply: Any = None
+    already_stored: bool = False
+    refused: str | None = None
+    tail_digest: str | None = None
+    sha256: str | None = None
+
+    @property
+    def sent_length(self) -> int:
+        return self.header_length + self.tail_length
+
+    @property
+    def to_send(self) -> bool:
+        """Whether this image goes to the server: not a second copy, not a non-image that is only carried."""
+        return not self.carried and self.duplicate_of is None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One trip of one sample. `reason` says why it waits or how it ended; `remedy` what a person can do."""
+
+    uuid: str
+    sample_id: str
+    folder_name: str
+    attempt_number: int
+    state: State
+    taken_at: float
+    step: Step = Step.METADATA
+    reason: str | None = None
+    remedy: str | None = None
+    next_try_at: float | None = None
+    held_by: str | None = None
+    finished_at: float | None = None
+    place: str | None = None
+    size: int = 0
+    file_count: int = 0
+    image_count: int = 0
+    manifest: str = ""
+    doomed: str | None = None
+
+    @property
+    def key(self) -> uuid.UUID:
+        return uuid.UUID(self.uuid)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What is known of one step of one submission; `tries` counts what retry counts."""
+
+    step: Step
+    tries: int = 0
+    requests: int = 0
+    started_at: float | None = None
+    finished_at: float | None = None
+    result: Any = None
+    last_problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row of history: a change of state, or what a person asked for."""
+
+    at: float
+    sample_id: str
+    submission: str | None
+    state: State | None
+    step: Step | None
+    text: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def image_key(submission: uuid.UUID, image: Image) -> str:
+    """The Idempotency-Key of an image: the same bytes for the same submission give the same key, always."""
+    path = os.fsencode(image.relative_path).hex()
+    return str(uuid.uuid5(submission, f"image:{path}:{image.header_digest}:{image.tail_length}"))
+
+
+def analytics_key(submission: uuid.UUID, repetition: int = 0) -> str:
+    """The Idempotency-Key of the analytics call; a deliberate repetition of a done sample gets a new one."""
+    return str(uuid.uuid5(submission, "analytics" if not repetition else f"analytics:{repetition}"))
+
+
+def native(folder: Path, relative_path: str) -> Path:
+    """The path on this machine of a file of a sample."""
+    return folder.joinpath(*relative_path.split("/"))
+
+
+def printable(text: str) -> str:
+    """`text` as it may be shown anywhere: control characters and undecodable bytes become visible escapes."""
+    shown = (c if c.isprintable() and not "\udc80" <= c <= "\udcff" else _escape(c) for c in text)
+    return "".join(shown)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
