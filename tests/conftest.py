@@ -1,0 +1,48 @@
+"""What the tests need of the machine: a test that needs a missing command is left out by name, never silently.
+
+With `--nothing-left-out`, or in CI (the environment variable CI), a missing command is an error instead.
+"""
+
+import os
+import shutil
+from collections import Counter
+
+import pytest
+
+LEFT_OUT = pytest.StashKey[Counter]()
+EVERYWHERE = os.pathsep.join(filter(None, [os.environ.get("PATH"), "/usr/sbin", "/sbin", "/usr/local/sbin"]))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--nothing-left-out",
+        action="store_true",
+        default=bool(os.environ.get("CI")),
+        help="a test whose command is missing here is an error (the default in CI)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    missing = {item: _missing(item) for item in items}
+    left_out = Counter(need for needs in missing.values() for need in needs)
+    config.stash[LEFT_OUT] = left_out
+    if left_out and config.getoption("--nothing-left-out"):
+        raise pytest.UsageError("nothing may be left out, and this machine lacks: " + ", ".join(sorted(left_out)))
+    config.hook.pytest_deselected(items=[item for item in items if missing[item]])
+    items[:] = [item for item in items if not missing[item]]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for need, count in sorted(config.stash.get(LEFT_OUT, Counter()).items()):
+        terminalreporter.write_line(f"left out: {count} tests that need {need}, which is missing here")
+
+
+def _missing(item: pytest.Item) -> list[str]:
+    needs = {need for marker in item.iter_markers("needs") for need in marker.args}
+    return sorted(need for need in needs if not _here(need))
+
+
+def _here(need: str) -> bool:
+    if need == "root":
+        return os.name == "posix" and os.geteuid() == 0
+    return shutil.which(need, path=EVERYWHERE) is not None
