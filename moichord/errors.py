@@ -7,6 +7,7 @@
     ├── StateInUse                 another daemon holds this state                          exit 75
     ├── ForeignFolder              the work folder belongs to another state                 exit 78
     ├── StateUnusable              the database cannot be opened, or is of a newer version  exit 78
+    ├── StateUnwritable            a commit to the state failed: disk full, I/O error
     ├── Moved                      a file or folder is not where the state says it is
     ├── SampleFailure              a reason of the sample's own: it fails
     ├── Hold                       nothing is wrong with the sample: it waits
@@ -15,6 +16,7 @@
         ├── ApiOutage              the server cannot serve anybody: its circuit opens
         ├── ApiTransient           the server may well answer later; may name the time
         └── ApiRefusal             the server refuses this request for good: the sample fails
+            └── SampleUnknown      the metadata server does not know the sample, perhaps not yet
 
 `dicom` raises errors of its own (`moichord.dicom.errors`), so that it can be used without moichord.
 """
@@ -71,6 +73,12 @@ class StateUnusable(MoichordError):
     exit_code = 78
 
 
+class StateUnwritable(MoichordError):
+    """A commit failed: nothing of it is in the database, and nothing may follow from it."""
+
+    exit_code = 75
+
+
 class Moved(MoichordError):
     """A file or folder is not where the state says it is."""
 
@@ -96,7 +104,8 @@ class ApiFailure(MoichordError):
     """A request did not end well.
 
     `status` is the HTTP status or None if no answer came; `retry_after` seconds that the server asked for;
-    `maybe_done` whether the server may have carried the request out all the same.
+    `maybe_done` whether the server may have carried the request out all the same; `detail` what the server itself
+    wrote, cut short and printable. It may name a patient: it is for receipts, failed/ and status, never for logs.
     """
 
     def __init__(
@@ -108,12 +117,14 @@ class ApiFailure(MoichordError):
         status: int | None = None,
         retry_after: float | None = None,
         maybe_done: bool = True,
+        detail: str | None = None,
     ) -> None:
         super().__init__(problem, remedy=remedy)
         self.api = api
         self.status = status
         self.retry_after = retry_after
         self.maybe_done = maybe_done
+        self.detail = detail
 
 
 class ApiOutage(ApiFailure):
@@ -126,3 +137,7 @@ class ApiTransient(ApiFailure):
 
 class ApiRefusal(ApiFailure):
     """The server refuses this request for good."""
+
+
+class SampleUnknown(ApiRefusal):
+    """The metadata server does not know the sample: for good only once `unknown_sample_grace` is over."""
