@@ -1,0 +1,151 @@
+"""Whole folders: copied with proof, removed without following anything.
+
+Both walk with a stack of their own, so that a deep tree cannot exhaust Python's. DIAGNOSTICS: `OSError` leaves it,
+with EIO where a copy reads back differently from its source; a tree that was copied or removed in part is left for
+the caller to remove and begin again.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from moichord.durable.files import TEMPORARY_PREFIX, fsync_file, fsync_folder, kind_of, open_flags, open_regular
+
+_BUFFER_BYTES = 1 << 20
+
+
+def copy_tree_verified(source: Path, destination: Path) -> tuple[str, ...]:
+    """Copy a folder to a new name, all of it on the disk and read back before this returns.
+
+    Files are synced, then folders from the bottom up; every file is read again and its SHA-256 compared. Times of
+    change (ns) and permissions are kept. Symbolic links and pipes are made anew, never followed. Returns what could
+    not be made there (sockets, devices), one sentence each. `destination` must not exist.
+    """
+    missing: list[str] = []
+    folders: list[tuple[str, str]] = []
+    pending = [(os.fspath(source), os.fspath(destination))]
+    while pending:
+        here, there = pending.pop()
+        os.mkdir(there, 0o700)
+        folders.append((here, there))
+        with os.scandir(here) as entries:
+            for entry in entries:
+                target = os.path.join(there, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((entry.path, target))
+                elif entry.is_file(follow_symlinks=False):
+                    _copy_file(entry.path, target)
+                elif not _copied_special(entry, target):
+                    what = kind_of(entry.stat(follow_symlinks=False).st_mode)
+                    missing.append(f"{os.path.relpath(entry.path, source)} is {what} and was not copied")
+    for here, there in reversed(folders):  # children were listed after their parents
+        _finish_folder(here, there)
+    return tuple(missing)
+
+
+def _copy_file(source: str, target: str) -> None:
+    with open_regular(source, single_link=False) as old, open(target, "xb", buffering=0) as new:
+        wanted = _copied(old, new)
+        status = os.fstat(old.fileno())
+        os.chmod(target, stat.S_IMODE(status.st_mode) & 0o777)
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+        fsync_file(new)
+        if hasattr(os, "posix_fadvise"):  # what is compared shall come from the disk, not from memory
+            os.posix_fadvise(new.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    with open_regular(target) as copy:
+        if hashlib.file_digest(copy, "sha256").digest() != wanted:
+            raise OSError(errno.EIO, "the copy reads back differently from its source", target)
+
+
+def _copied(old: FileIO, new: FileIO) -> bytes:
+    digest = hashlib.sha256()
+    while piece := old.read(_BUFFER_BYTES):
+        digest.update(piece)
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[new.write(rest) :]
+    return digest.digest()
+
+
+def _copied_special(entry: os.DirEntry[str], target: str) -> bool:
+    """Make a link or a pipe anew; False for what an ordinary process cannot make."""
+    mode = entry.stat(follow_symlinks=False).st_mode
+    if stat.S_ISLNK(mode):
+        Path(target).symlink_to(os.readlink(entry.path))
+    elif stat.S_ISFIFO(mode):
+        os.mkfifo(target, stat.S_IMODE(mode))
+    else:
+        return False
+    return True
+
+
+def _finish_folder(here: str, there: str) -> None:
+    status = os.stat(here)
+    inherited = stat.S_IMODE(os.stat(there).st_mode) & 0o7000
+    os.chmod(there, inherited | (stat.S_IMODE(status.st_mode) & 0o777) | 0o700)
+    os.utime(there, ns=(status.st_atime_ns, status.st_mtime_ns))
+    fsync_folder(there)
+
+
+@dataclass(slots=True)
+class _Level:
+    descriptor: int
+    name: str
+    folders: list[str]
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and everything below it; links are removed, never followed. Gone already is fine.
+
+    Walks by descriptors, so that nobody can lead it elsewhere by exchanging a folder for a link on the way.
+    """
+    if os.rmdir not in os.supports_dir_fd:
+        if path.exists():
+            shutil.rmtree(path)
+        return
+    try:
+        descriptor = os.open(path, open_flags(folder=True))
+    except FileNotFoundError:
+        return
+    levels = [_Level(descriptor, "", [])]
+    try:
+        _remove_files(levels[0])
+        while levels:
+            level = levels[-1]
+            if level.folders:
+                name = level.folders.pop()
+                below = os.open(name, open_flags(folder=True), dir_fd=level.descriptor)
+                levels.append(_Level(below, name, []))
+                _remove_files(levels[-1])
+                continue
+            os.close(levels.pop().descriptor)
+            if levels:
+                os.rmdir(level.name, dir_fd=levels[-1].descriptor)
+    finally:
+        for level in levels:
+            os.close(level.descriptor)
+    path.rmdir()
+
+
+def _remove_files(level: _Level) -> None:
+    with os.scandir(level.descriptor) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                level.folders.append(entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=level.descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a `replace_file` cut short by a crash left in this folder and below."""
+    for here, _, files in os.walk(folder):
+        for name in files:
+            if name.startswith(TEMPORARY_PREFIX):
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(here, name))
