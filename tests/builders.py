@@ -24,7 +24,7 @@ SYNTAXES = {"explicit": EXPLICIT, "implicit": IMPLICIT, "big_endian": BIG_ENDIAN
 WHOLE_SLIDE_IMAGE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 UNDEFINED = 0xFFFFFFFF
-LONG_VRS = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+LONG_VRS = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"])
 
 
 def new_uid() -> str:
@@ -71,7 +71,7 @@ def image_bytes(
     """The bytes of such an image; `transfer_syntax` is a name of SYNTAXES or a UID."""
     syntax = SYNTAXES.get(transfer_syntax, transfer_syntax)
     dataset = image_dataset(sop_instance_uid or new_uid(), patient_id, rows, columns, frames)
-    pixels = [bytes((x * 3 + y * 5 + frame) % 256 for y in range(rows) for x in range(columns)) for frame in range(frames)]
+    pixels = [grey(frame, columns, rows) for frame in range(frames)]
     if syntax in (EXPLICIT, IMPLICIT, BIG_ENDIAN):
         native = b"".join(pixels)
         dataset.PixelData = native + b"\0" * (len(native) % 2)
@@ -127,6 +127,11 @@ def dataset_bytes(dataset: Dataset, transfer_syntax: str) -> bytes:
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def grey(number: int, columns: int, rows: int) -> bytes:
+    """One frame, 8 bits a pixel, different from the next one."""
+    return bytes((x * 3 + y * 5 + number) % 256 for y in range(rows) for x in range(columns))
 
 
 def jpeg(frame: bytes, columns: int, rows: int) -> bytes:
