@@ -7,12 +7,12 @@ bytes that are not UTF-8 are carried as surrogate escapes (PEP 383), as `os.fsde
 """
 
 import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid5
 
 RECEIPT_NAME = "moichord-receipt.json"
 FAILED_NAME = "moichord-FAILED.txt"
@@ -130,8 +130,8 @@ class Submission:
     doomed: str | None = None
 
     @property
-    def key(self) -> uuid.UUID:
-        return uuid.UUID(self.uuid)
+    def key(self) -> UUID:
+        return UUID(self.uuid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +160,15 @@ class Event:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def image_key(submission: uuid.UUID, image: Image) -> str:
+def image_key(submission: UUID, image: Image) -> str:
     """The Idempotency-Key of an image: the same bytes for the same submission give the same key, always."""
     path = os.fsencode(image.relative_path).hex()
-    return str(uuid.uuid5(submission, f"image:{path}:{image.header_digest}:{image.tail_length}"))
+    return str(uuid5(submission, f"image:{path}:{image.header_digest}:{image.tail_length}"))
 
 
-def analytics_key(submission: uuid.UUID, repetition: int = 0) -> str:
+def analytics_key(submission: UUID, repetition: int = 0) -> str:
     """The Idempotency-Key of the analytics call; a deliberate repetition of a done sample gets a new one."""
-    return str(uuid.uuid5(submission, "analytics" if not repetition else f"analytics:{repetition}"))
+    return str(uuid5(submission, "analytics" if not repetition else f"analytics:{repetition}"))
 
 
 def native(folder: Path, relative_path: str) -> Path:

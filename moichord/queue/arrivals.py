@@ -1,0 +1,216 @@
+"""What is arriving in the inbox, and the taking of it.
+
+Owns `arrivals` and `attempts`, and a submission's rows until its folder is in work. It must not read folders: it is
+told what was seen. Errors: StateUnwritable.
+
+Taking is intent -> rename -> result: `intend` writes the submissions and gives them their UUIDs and attempt numbers;
+the caller moves the folders; `taken` and `withdraw` record what came of each.
+"""
+
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, select, update
+
+from moichord.clock import Clock
+from moichord.queue.database import Database
+from moichord.queue.rows import exactly_one, remember, remember_all, submission_of
+from moichord.queue.schema import arrivals, attempts, submissions
+from moichord.sample import FINISHED, State, Step, Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A folder of the inbox that is not taken yet, and the reason why."""
+
+    folder_name: str
+    sample_id: str | None
+    reason: str
+    manifest: str
+    first_seen_at: float
+    last_change_at: float
+    file_count: int
+    image_count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """A folder that is to be taken: what is known of it at that moment. Sizes in bytes."""
+
+    folder_name: str
+    sample_id: str
+    manifest: str
+    file_count: int
+    image_count: int
+    size: int
+    smallest_image: int
+    doomed: str | None = None
+
+
+_INSERT_ARRIVAL = arrivals.insert()
+_DELETE_ARRIVAL = delete(arrivals).where(arrivals.c.folder_name == bindparam("name"))
+_LAST_ATTEMPT = select(attempts.c.last_attempt).where(attempts.c.sample_id == bindparam("of"))
+_FIRST_ATTEMPT = attempts.insert()
+_NEXT_ATTEMPT = (
+    update(attempts).where(attempts.c.sample_id == bindparam("of")).values(last_attempt=attempts.c.last_attempt + 1)
+)
+_RETURN_ATTEMPT = (
+    update(attempts)
+    .where(attempts.c.sample_id == bindparam("of"), attempts.c.last_attempt == bindparam("attempt"))
+    .values(last_attempt=attempts.c.last_attempt - 1)
+)
+_INSERT_SUBMISSION = submissions.insert()
+_CLAIMED = submissions.c.intent == "claim"
+_TAKEN = (
+    update(submissions)
+    .where(submissions.c.uuid == bindparam("of"), submissions.c.state == str(State.RECEIVING), _CLAIMED)
+    .values(state=str(State.READY), intent=None, next_try_at=bindparam("now"))
+)
+_WITHDRAW = delete(submissions).where(
+    submissions.c.uuid == bindparam("of"), submissions.c.state == str(State.RECEIVING), _CLAIMED
+)
+_UNFINISHED = (
+    select(submissions.c.sample_id).where(submissions.c.state.not_in([str(state) for state in FINISHED])).distinct()
+)
+_INTENDED = select(submissions).where(_CLAIMED)
+
+
+class Arrivals:
+    """Receiving samples, and their taking."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def load(self) -> dict[str, Arrival]:
+        """The receiving samples as last recorded, by folder name."""
+        with self._database.read() as connection:
+            found = (Arrival(**row._mapping) for row in connection.execute(select(arrivals)))
+            return {arrival.folder_name: arrival for arrival in found}
+
+    def record(self, changed: Iterable[Arrival], gone: Collection[str]) -> None:
+        """Write what has changed about the receiving samples, and forget the folders that are gone."""
+        rows = [asdict(arrival) for arrival in changed]
+
+        def unit(connection: Connection) -> None:
+            names = [{"name": name} for name in (*gone, *(row["folder_name"] for row in rows))]
+            if names:
+                connection.execute(_DELETE_ARRIVAL, names)
+            if rows:
+                connection.execute(_INSERT_ARRIVAL, rows)
+
+        self._database.write(unit)
+
+    def busy_samples(self) -> set[str]:
+        """The sample IDs that have a submission in work."""
+        with self._database.read() as connection:
+            return set(connection.execute(_UNFINISHED).scalars())
+
+    def intend(self, takings: Iterable[Taking]) -> list[Submission]:
+        """Write the submissions that are to be taken; their attempt numbers are given here."""
+        now = self._clock.now()
+        chosen = [(str(uuid.uuid4()), taking) for taking in takings]
+
+        def unit(connection: Connection) -> list[Submission]:
+            rows = [_new_row(of, taking, _next_attempt(connection, taking.sample_id), now) for of, taking in chosen]
+            connection.execute(_INSERT_SUBMISSION, rows)
+            return [_as_submission(row) for row in rows]
+
+        return self._database.write(unit) if chosen else []
+
+    def taken(self, moved: Iterable[Submission], *, note: str = "taken from the inbox") -> None:
+        """The folders are in work, durably: the submissions are ready."""
+        now = self._clock.now()
+        done = list(moved)
+
+        def unit(connection: Connection) -> None:
+            for submission in done:
+                found = connection.execute(_TAKEN, {"of": submission.uuid, "now": now})
+                exactly_one(found.rowcount, submission.uuid, "take it")
+            connection.execute(_DELETE_ARRIVAL, [{"name": submission.folder_name} for submission in done])
+            remember_all(connection, [_taken_event(submission, now, note) for submission in done])
+
+        if done:
+            self._database.write(unit)
+
+    def withdraw(self, submission: Submission, why: str) -> None:
+        """The folder could not be moved: it was never taken, and its attempt number is free again."""
+        now = self._clock.now()
+
+        def unit(connection: Connection) -> None:
+            found = connection.execute(_WITHDRAW, {"of": submission.uuid})
+            exactly_one(found.rowcount, submission.uuid, "withdraw its taking")
+            number = {"of": submission.sample_id, "attempt": submission.attempt_number}
+            connection.execute(_RETURN_ATTEMPT, number)
+            remember(connection, submission, now, State.RECEIVING, why)
+
+        self._database.write(unit)
+
+    def intended(self) -> list[Submission]:
+        """The takings whose result was never recorded: for recovery."""
+        with self._database.read() as connection:
+            return [submission_of(row) for row in connection.execute(_INTENDED)]
+
+    def raise_attempts(self, known: Mapping[str, int]) -> None:
+        """Make sure that no attempt number found in a receipt is given again (a lost state)."""
+
+        def unit(connection: Connection) -> None:
+            for sample_id, number in known.items():
+                last = connection.execute(_LAST_ATTEMPT, {"of": sample_id}).scalar()
+                if last is None:
+                    connection.execute(_FIRST_ATTEMPT, {"sample_id": sample_id, "last_attempt": number})
+                elif last < number:
+                    connection.execute(
+                        update(attempts).where(attempts.c.sample_id == sample_id).values(last_attempt=number)
+                    )
+
+        self._database.write(unit)
+
+    def count_attempts(self) -> int:
+        """How many sample IDs this state knows; 0 for a new or lost one."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.count()).select_from(attempts)).scalar_one()
+
+
+def _next_attempt(connection: Connection, sample_id: str) -> int:
+    last = connection.execute(_LAST_ATTEMPT, {"of": sample_id}).scalar()
+    if last is None:
+        connection.execute(_FIRST_ATTEMPT, {"sample_id": sample_id, "last_attempt": 1})
+        return 1
+    connection.execute(_NEXT_ATTEMPT, {"of": sample_id})
+    return int(last) + 1
+
+
+def _new_row(of: str, taking: Taking, attempt_number: int, now: float) -> dict[str, Any]:
+    return {
+        **asdict(taking),
+        "uuid": of,
+        "attempt_number": attempt_number,
+        "state": str(State.RECEIVING),
+        "step": str(Step.METADATA),
+        "intent": "claim",
+        "held_seconds": 0.0,
+        "taken_at": now,
+        "manifest_at": now,
+        "repetition": 0,
+    }
+
+
+def _as_submission(row: Mapping[str, Any]) -> Submission:
+    fields = {name: row[name] for name in Submission.__dataclass_fields__ if name in row}
+    return Submission(**{**fields, "state": State(row["state"]), "step": Step(row["step"])})
+
+
+def _taken_event(submission: Submission, now: float, note: str) -> dict[str, Any]:
+    return {
+        "at": now,
+        "sample_id": submission.sample_id,
+        "submission": submission.uuid,
+        "state": str(State.READY),
+        "step": None,
+        "text": note,
+        "detail": {"attempt_number": submission.attempt_number, "images": submission.image_count},
+    }

@@ -1,0 +1,182 @@
+"""The ways out of the queue and back: to done or failed, and into work again by retry.
+
+Owns `state` from processing to done, failed or cancelled, and from there to ready. It must not move folders: callers
+commit an intent here, let `spool` move, and commit the result here. Errors: IllegalTransition, StateUnwritable.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, or_, select, update
+
+from moichord.clock import Clock
+from moichord.queue.circuits import Circuits
+from moichord.queue.database import Database
+from moichord.queue.rows import exactly_one, remember, submission_of
+from moichord.queue.schema import images, steps, submissions
+from moichord.sample import State, Step, Submission
+
+s = submissions.c
+_PROCESSING = s.state == str(State.PROCESSING)
+_IDLE = s.state.in_([str(State.READY), str(State.WAITING)])
+_ONE = select(submissions).where(s.uuid == bindparam("of"))
+_OF_INTENT = select(submissions).where(s.intent == bindparam("what"))
+_CONCLUDE = (
+    update(submissions)
+    .where(s.uuid == bindparam("of"), or_(_PROCESSING, _IDLE), or_(s.intent.is_(None), s.intent == "conclude"))
+    .values(
+        state=str(State.PROCESSING),
+        intent="conclude",
+        outcome=bindparam("how"),
+        place=bindparam("where"),
+        reason=bindparam("why"),
+        remedy=bindparam("mend"),
+        owner=bindparam("by"),
+        next_try_at=None,
+        finished_at=bindparam("now"),
+    )
+)
+_CONCLUDED = (
+    update(submissions)
+    .where(s.uuid == bindparam("of"), _PROCESSING, s.intent == "conclude")
+    .values(state=s.outcome, intent=None, owner=None)
+)
+_BRING_BACK = (
+    update(submissions)
+    .where(s.uuid == bindparam("of"), s.state.in_([str(State.FAILED), str(State.CANCELLED), str(State.DONE)]))
+    .values(
+        intent="bring_back",
+        step=bindparam("from_step"),
+        doomed=None,
+        repetition=s.repetition + bindparam("repeated"),
+    )
+)
+_BROUGHT_BACK = (
+    update(submissions)
+    .where(s.uuid == bindparam("of"), s.intent == "bring_back")
+    .values(
+        state=str(State.READY),
+        intent=None,
+        outcome=None,
+        place=None,
+        reason=None,
+        remedy=None,
+        finished_at=None,
+        manifest=bindparam("seen"),
+        next_try_at=bindparam("now"),
+    )
+)
+_STAY_OUT = update(submissions).where(s.uuid == bindparam("of"), s.intent == "bring_back").values(intent=None)
+_RESET_STEPS = (
+    update(steps)
+    .where(steps.c.submission == bindparam("of"), steps.c.step.in_(bindparam("which", expanding=True)))
+    .values(finished_at=None, tries=0, failures=0, outage_turns=0, started_at=bindparam("now"))
+)
+_FORGET_STEPS = steps.delete().where(
+    steps.c.submission == bindparam("of"), steps.c.step.in_(bindparam("which", expanding=True))
+)
+_CLEAR_REFUSALS = update(images).where(images.c.submission == bindparam("of")).values(refused=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Reopening:
+    """How `retry` continues a submission: steps to do anew, and steps whose tries begin again."""
+
+    from_step: Step
+    forget: tuple[Step, ...]
+    reset: tuple[Step, ...]
+
+
+class Endings:
+    """Conclude and retry. Each verb names the old state in its WHERE clause."""
+
+    def __init__(self, database: Database, clock: Clock, circuits: Circuits, owner: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._circuits = circuits
+        self._owner = owner
+
+    def conclude(
+        self, submission: Submission, outcome: State, place: str, reason: str | None, remedy: str | None
+    ) -> Submission:
+        """Intent: the submission ends as `outcome`, and its folder goes to `place`."""
+        now = self._clock.now()
+        values = {
+            "of": submission.uuid,
+            "how": str(outcome),
+            "where": place,
+            "why": reason,
+            "mend": remedy,
+            "by": self._owner,
+            "now": now,
+        }
+
+        def unit(connection: Connection) -> Submission:
+            exactly_one(connection.execute(_CONCLUDE, values).rowcount, submission.uuid, f"end as {outcome}")
+            return submission_of(connection.execute(_ONE, {"of": submission.uuid}).one())
+
+        return self._database.write(unit)
+
+    def concluded(self, submission: Submission) -> State:
+        """Result: the folder is at its place, durably. The submission's final state."""
+        now = self._clock.now()
+
+        def unit(connection: Connection) -> State:
+            exactly_one(connection.execute(_CONCLUDED, {"of": submission.uuid}).rowcount, submission.uuid, "end")
+            row = connection.execute(_ONE, {"of": submission.uuid}).one()
+            state = State(row.state)
+            remember(connection, submission, now, state, row.reason or str(state), detail={"remedy": row.remedy})
+            return state
+
+        state = self._database.write(unit)
+        self._circuits.release(submission.uuid)
+        return state
+
+    def reopen(self, submission: Submission, how: Reopening) -> None:
+        """Intent of `retry`: the folder is to come back into work, or analytics of a done sample is repeated."""
+        now = self._clock.now()
+        repeated = int(submission.state is State.DONE)
+
+        def unit(connection: Connection) -> None:
+            values = {"of": submission.uuid, "from_step": str(how.from_step), "repeated": repeated}
+            exactly_one(connection.execute(_BRING_BACK, values).rowcount, submission.uuid, "retry it")
+            forget = [str(step) for step in how.forget]
+            connection.execute(_FORGET_STEPS, {"of": submission.uuid, "which": forget})
+            reset = [str(step) for step in how.reset]
+            connection.execute(_RESET_STEPS, {"of": submission.uuid, "which": reset, "now": now})
+            connection.execute(_CLEAR_REFUSALS, {"of": submission.uuid})
+
+        self._database.write(unit)
+
+    def reopened(self, submission: Submission, manifest: str) -> None:
+        """Result of `retry`: the folder is in work again, durably."""
+        now = self._clock.now()
+
+        def unit(connection: Connection) -> None:
+            values = {"of": submission.uuid, "seen": manifest, "now": now}
+            exactly_one(connection.execute(_BROUGHT_BACK, values).rowcount, submission.uuid, "continue it")
+            remember(connection, submission, now, State.READY, "retried by request")
+
+        self._database.write(unit)
+
+    def stay_out(self, submission: Submission) -> None:
+        """A folder that was to come back could not: the submission stays as it had ended."""
+        self._database.write(lambda connection: connection.execute(_STAY_OUT, {"of": submission.uuid}).rowcount)
+
+    def unconcluded(self) -> list[Submission]:
+        """For recovery: submissions whose folder was on its way to done or failed."""
+        return self._read(_OF_INTENT, {"what": "conclude"})
+
+    def half_brought_back(self) -> list[Submission]:
+        """For recovery: submissions whose folder was on its way back into work."""
+        return self._read(_OF_INTENT, {"what": "bring_back"})
+
+    def outcome(self, submission: Submission) -> State:
+        """What was decided for a submission that is on its way out."""
+        with self._database.read() as connection:
+            return State(connection.execute(_ONE, {"of": submission.uuid}).one().outcome)
+
+    def _read(self, statement: Any, values: Mapping[str, Any]) -> list[Submission]:
+        with self._database.read() as connection:
+            return [submission_of(row) for row in connection.execute(statement, values)]

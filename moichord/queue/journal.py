@@ -1,0 +1,230 @@
+"""What the pipeline's steps write down while a submission is processed: the `Journal` of the daemon.
+
+Owns `steps` and `images`. It must not know what a step does. Errors: Hold while an API's circuit is open, Stopped
+when the submission is to be left, StateUnwritable.
+
+Intent first: a step's start, and each image's request, is committed before the first byte goes out; the answer after.
+Where no side effect lies between a result and the next intent, both are one commit.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from moichord import retry
+from moichord.clock import Clock
+from moichord.errors import ApiFailure, Stopped
+from moichord.queue.circuits import Circuits
+from moichord.queue.database import Database
+from moichord.queue.rows import exactly_one, image_of, image_row, step_of
+from moichord.queue.schema import images, steps, submissions
+from moichord.retry import Record
+from moichord.sample import Api, Image, Step, StepRecord, Submission
+
+_API_OF = {Step.METADATA: Api.METADATA, Step.UPLOAD: Api.UPLOAD, Step.ANALYTICS: Api.ANALYTICS}
+
+_STEPS_OF = select(steps).where(steps.c.submission == bindparam("of"))
+_STEP = _STEPS_OF.where(steps.c.step == bindparam("at_step"))
+_BEGIN = steps.insert()
+_FINISH = (
+    update(steps)
+    .where(steps.c.submission == bindparam("of"), steps.c.step == bindparam("at_step"))
+    .values(finished_at=bindparam("now"), result=bindparam("outcome"), last_problem=None)
+)
+_COUNT_REQUEST = (
+    update(steps)
+    .where(steps.c.submission == bindparam("of"), steps.c.step == bindparam("at_step"))
+    .values(requests=steps.c.requests + 1)
+)
+_AT_STEP = update(submissions).where(submissions.c.uuid == bindparam("of")).values(step=bindparam("at_step"))
+_HELD = select(submissions.c.held_seconds).where(submissions.c.uuid == bindparam("of"))
+_SEEN = (
+    update(submissions)
+    .where(submissions.c.uuid == bindparam("of"))
+    .values(manifest=bindparam("seen"), manifest_at=bindparam("now"))
+)
+_SEEN_AT = select(submissions.c.manifest, submissions.c.manifest_at).where(submissions.c.uuid == bindparam("of"))
+_REPETITION = select(submissions.c.repetition).where(submissions.c.uuid == bindparam("of"))
+_IMAGES_OF = select(images).where(images.c.submission == bindparam("of")).order_by(images.c.number)
+_FORGET_IMAGES = delete(images).where(images.c.submission == bindparam("of"))
+_PLAN = images.insert()
+_SENDING = (
+    update(images)
+    .where(images.c.number == bindparam("which"), images.c.acknowledged_at.is_(None))
+    .values(requests=images.c.requests + 1)
+)
+_ACKNOWLEDGED = (
+    update(images)
+    .where(images.c.number == bindparam("which"), images.c.acknowledged_at.is_(None))
+    .values(
+        acknowledged_at=bindparam("now"),
+        status=bindparam("answer"),
+        reply=bindparam("replied"),
+        already_stored=bindparam("was_there"),
+        tail_digest=bindparam("digest"),
+        refused=None,
+    )
+)
+_REFUSED = update(images).where(images.c.number == bindparam("which")).values(refused=bindparam("why"))
+_ARCHIVED = update(images).where(images.c.number == bindparam("which")).values(sha256=bindparam("digest"))
+
+
+class QueueJournal:
+    """The journal of one submission, in the state's database."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        circuits: Circuits,
+        submission: Submission,
+        must_stop: Callable[[], str | None],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._circuits = circuits
+        self._must_stop = must_stop
+        self.submission = submission
+
+    def steps(self) -> Mapping[Step, StepRecord]:
+        with self._database.read() as connection:
+            found = (step_of(row) for row in connection.execute(_STEPS_OF, {"of": self.submission.uuid}))
+            return {record.step: record for record in found}
+
+    def begin(self, step: Step) -> None:
+        """Intent: `step` is about to be done for the first time."""
+        self._database.write(lambda connection: self._begin(connection, step))
+
+    def advance(self, step: Step, result: Any, begins: Step | None, planned: Sequence[Image] | None = None) -> None:
+        """Result of `step`, its images where it is the tags step, and the intent of the next step: one commit."""
+        now = self._clock.now()
+        of = self.submission.uuid
+
+        def unit(connection: Connection) -> None:
+            if planned is not None:
+                connection.execute(_FORGET_IMAGES, {"of": of})
+                connection.execute(_PLAN, [image_row(of, image) for image in planned])
+            values = {"of": of, "at_step": str(step), "now": now, "outcome": result}
+            exactly_one(connection.execute(_FINISH, values).rowcount, of, f"finish {step}")
+            if begins is not None:
+                self._begin(connection, begins)
+
+        self._database.write(unit)
+
+    def _begin(self, connection: Connection, step: Step) -> None:
+        of = self.submission.uuid
+        if connection.execute(_STEP, {"of": of, "at_step": str(step)}).first() is None:
+            api = _API_OF.get(step)
+            seen = 0 if api is None else self._circuits.read(connection, api).successes
+            row = {
+                "submission": of,
+                "step": str(step),
+                "started_at": self._clock.now(),
+                "held_before": connection.execute(_HELD, {"of": of}).scalar_one(),
+                "tries": 0,
+                "failures": 0,
+                "successes_seen": seen,
+                "outage_turns": 0,
+                "outage_successes": 0,
+                "requests": 0,
+            }
+            connection.execute(_BEGIN, row)
+        connection.execute(_AT_STEP, {"of": of, "at_step": str(step)})
+
+    def images(self) -> list[Image]:
+        with self._database.read() as connection:
+            return [image_of(row) for row in connection.execute(_IMAGES_OF, {"of": self.submission.uuid})]
+
+    def repetition(self) -> int:
+        """How often analytics was repeated on purpose."""
+        with self._database.read() as connection:
+            return int(connection.execute(_REPETITION, {"of": self.submission.uuid}).scalar_one())
+
+    def unchanged_for(self, manifest: str) -> float:
+        """Seconds since the sample's files were last seen to change; a new manifest is remembered and gives 0."""
+        now = self._clock.now()
+        of = self.submission.uuid
+        with self._database.read() as connection:
+            row = connection.execute(_SEEN_AT, {"of": of}).one()
+        if row.manifest == manifest:
+            return max(0.0, now - float(row.manifest_at))
+        self._database.write(lambda connection: connection.execute(_SEEN, {"of": of, "seen": manifest, "now": now}))
+        return 0.0
+
+    def check_stop(self) -> None:
+        """Raise Stopped when this submission is to be left where it is."""
+        why = self._must_stop()
+        if why is not None:
+            raise Stopped(why)
+
+    def admit(self, api: Api) -> None:
+        """Raise Stopped or Hold unless a request to `api` may go out now."""
+        self.check_stop()
+        self._circuits.admit(api, self.submission.uuid)
+
+    def cautious(self, api: Api) -> bool:
+        """Whether `api` is believed down, so that one request is to go out by itself."""
+        return self._circuits.is_open(api)
+
+    def requesting(self, step: Step) -> None:
+        """Intent of one request that is not an image's."""
+        values = {"of": self.submission.uuid, "at_step": str(step)}
+        self._database.write(lambda connection: connection.execute(_COUNT_REQUEST, values).rowcount)
+
+    def answered(self, api: Api) -> None:
+        """A request to `api` was answered well."""
+        self._database.write(lambda connection: self._circuits.succeeded(connection, api))
+
+    def failed(self, step: Step, failure: ApiFailure) -> None:
+        """A request failed: what that means for the API's circuit."""
+        of = self.submission.uuid
+
+        def unit(connection: Connection) -> None:
+            row = connection.execute(_STEP, {"of": of, "at_step": str(step)}).one()
+            record = Record(outage_turns=row.outage_turns, outage_successes=row.outage_successes)
+            circuit = self._circuits.read(connection, failure.api)
+            if not retry.is_charged(failure, record, circuit) or circuit.is_open:
+                self._circuits.failed(connection, failure, of)
+
+        self._database.write(unit)
+
+    def sending(self, image: Image) -> None:
+        """Intent: the first byte of `image` is about to go out."""
+        self._on_image(_SENDING, image, {}, "send an image")
+
+    def acknowledged(
+        self, image: Image, status: int, reply: Any, *, already_stored: bool, tail_digest: str | None
+    ) -> None:
+        """Result: the server has `image`; never sent again."""
+        now = self._clock.now()
+        values = {
+            "which": image.number,
+            "now": now,
+            "answer": status,
+            "replied": reply,
+            "was_there": already_stored,
+            "digest": tail_digest,
+        }
+
+        def unit(connection: Connection) -> None:
+            changed = connection.execute(_ACKNOWLEDGED, values).rowcount
+            exactly_one(changed, self.submission.uuid, "acknowledge an image")
+            self._circuits.succeeded(connection, Api.UPLOAD)
+
+        self._database.write(unit)
+
+    def refused(self, image: Image, why: str) -> None:
+        """Result: the server refuses `image` for good."""
+        self._on_image(_REFUSED, image, {"why": why}, "record a refused image")
+
+    def archived(self, image: Image, sha256: str) -> None:
+        """Result: `image` lies as it is to be kept; SHA-256 of the whole file as sent."""
+        self._on_image(_ARCHIVED, image, {"digest": sha256}, "archive an image")
+
+    def _on_image(self, statement: Any, image: Image, values: Mapping[str, Any], what: str) -> None:
+        def unit(connection: Connection) -> None:
+            changed = connection.execute(statement, {"which": image.number, **values}).rowcount
+            exactly_one(changed, self.submission.uuid, what)
+
+        self._database.write(unit)

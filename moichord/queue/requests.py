@@ -1,0 +1,152 @@
+"""What people asked for, as rows that the daemon carries out: retry, cancel, pause, resume.
+
+Owns `requests` and the rule of what may be asked of a submission. Commands write here from their own process; the
+daemon looks here every second. Errors: UsageRefused, which names what makes no sense and why; StateUnwritable.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from moichord.clock import Clock
+from moichord.errors import UsageRefused
+from moichord.queue import migrations
+from moichord.queue.database import Database
+from moichord.queue.endings import Reopening
+from moichord.queue.rows import remember, submission_of
+from moichord.queue.schema import requests, submissions
+from moichord.queue.transitions import exclude_paused_time
+from moichord.sample import FINISHED, STEPS, Image, State, Step, StepRecord, Submission
+
+_ASK = requests.insert()
+_OPEN = select(requests).where(requests.c.done_at.is_(None)).order_by(requests.c.number)
+_DONE = (
+    update(requests)
+    .where(requests.c.number == bindparam("which"), requests.c.done_at.is_(None))
+    .values(done_at=bindparam("now"), outcome=bindparam("came"))
+)
+_ONE = select(submissions).where(submissions.c.uuid == bindparam("of"))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that is not carried out yet. `kind` is "retry" or "cancel"."""
+
+    number: int
+    kind: str
+    submission: Submission
+    from_step: Step | None
+
+
+class Requests:
+    """What people asked for."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def ask_retry(self, submission: Submission, from_step: Step | None) -> None:
+        """The newest submission of a sample is to be continued; `reopening` has said that it can be."""
+        self._ask(submission, "retry", from_step)
+
+    def ask_cancel(self, submission: Submission) -> None:
+        """The submission is to be stopped and moved to failed."""
+        if submission.state in FINISHED:
+            raise UsageRefused(f"{submission.sample_id} is {submission.state} already: there is nothing to cancel.")
+        self._ask(submission, "cancel", None)
+
+    def _ask(self, submission: Submission, kind: str, from_step: Step | None) -> None:
+        now = self._clock.now()
+        step = None if from_step is None else str(from_step)
+        row = {"at": now, "kind": kind, "submission": submission.uuid, "from_step": step}
+
+        def unit(connection: Connection) -> None:
+            connection.execute(_ASK, row)
+            remember(connection, submission, now, None, f"{kind} requested", step=from_step)
+
+        self._database.write(unit)
+
+    def open(self) -> list[Request]:
+        """What is still to be carried out, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(_OPEN).all()
+            return [
+                Request(
+                    row.number,
+                    row.kind,
+                    submission_of(connection.execute(_ONE, {"of": row.submission}).one()),
+                    None if row.from_step is None else Step(row.from_step),
+                )
+                for row in rows
+            ]
+
+    def done(self, request: Request, outcome: str) -> None:
+        """The request was carried out, or refused: `outcome` says which."""
+        values = {"which": request.number, "now": self._clock.now(), "came": outcome}
+        self._database.write(lambda connection: connection.execute(_DONE, values).rowcount)
+
+    def pause(self) -> None:
+        """Nothing is taken and no submission or retry starts, until `resume`. Persisted."""
+        now = self._clock.now()
+        self._database.write(lambda connection: migrations.set_fact(connection, "paused_at", now))
+
+    def resume(self) -> None:
+        """Go on; the time paused does not count towards give_up_after."""
+        now = self._clock.now()
+
+        def unit(connection: Connection) -> None:
+            since = migrations.fact(connection, "paused_at")
+            if isinstance(since, float | int):
+                exclude_paused_time(connection, max(0.0, now - since))
+                migrations.set_fact(connection, "paused_at", None)
+
+        self._database.write(unit)
+
+    def is_paused(self) -> bool:
+        with self._database.read() as connection:
+            return migrations.fact(connection, "paused_at") is not None
+
+
+def reopening(
+    submission: Submission,
+    steps: Mapping[Step, StepRecord],
+    images: Sequence[Image],
+    from_step: Step | None,
+) -> Reopening:
+    """How `retry` is to continue `submission`; UsageRefused if it cannot, or not from that step."""
+    name = submission.sample_id
+    if submission.state is State.DONE:
+        if from_step is not Step.ANALYTICS:
+            raise UsageRefused(
+                f"{name} is done; of a done sample only analytics can be repeated.",
+                remedy=f"Use `moichord retry {name} --from analytics`, or drop the folder again to send all of it.",
+            )
+        return _from(Step.ANALYTICS)
+    if submission.state not in {State.FAILED, State.CANCELLED}:
+        raise UsageRefused(f"{name} is {submission.state}: only a failed or cancelled sample can be retried.")
+    if not any(image.requests for image in images):
+        if from_step not in {None, Step.METADATA}:
+            raise UsageRefused(
+                f"Nothing of {name} was uploaded yet, so it can only begin at metadata.",
+                remedy="Leave out --from.",
+            )
+        return Reopening(Step.METADATA, forget=STEPS, reset=())
+    if from_step in {Step.METADATA, Step.TAGS}:
+        raise UsageRefused(
+            f"The upload of {name} had begun: its metadata and tags stand, so that all its images agree.",
+            remedy="Use --from upload, or drop the folder again for a new attempt with new metadata.",
+        )
+    missing = sum(image.to_send and image.acknowledged_at is None for image in images)
+    if missing and from_step in {Step.ANALYTICS, Step.ARCHIVE}:
+        raise UsageRefused(f"{missing} of the images of {name} are not stored yet: it can only go on at upload.")
+    return _from(from_step or _first_unfinished(steps))
+
+
+def _from(step: Step) -> Reopening:
+    return Reopening(step, forget=STEPS[STEPS.index(step) + 1 :], reset=(step,))
+
+
+def _first_unfinished(steps: Mapping[Step, StepRecord]) -> Step:
+    unfinished = (step for step in STEPS if step not in steps or steps[step].finished_at is None)
+    return next(unfinished, Step.ARCHIVE)

@@ -1,0 +1,177 @@
+"""Read models: what status, history, receipts, page and metrics show.
+
+Owns the questions that people ask of the state. It changes nothing and must not know how answers are drawn.
+Errors: none of its own.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Select, func, select
+
+from moichord.outage import Circuit
+from moichord.queue import migrations
+from moichord.queue.arrivals import Arrival
+from moichord.queue.circuits import circuit_of
+from moichord.queue.database import Database
+from moichord.queue.rows import event_of, image_of, step_of, submission_of
+from moichord.queue.schema import arrivals, circuits, history, images, steps, submissions
+from moichord.sample import FINISHED, Event, Image, State, Step, StepRecord, Submission
+
+_FINISHED = [str(state) for state in FINISHED]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the upload of one submission is. Images, and bytes as sent."""
+
+    images: int
+    images_acknowledged: int
+    size: int
+    size_acknowledged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything at a glance. `unfinished` is oldest first; `recent` holds finished submissions, newest first."""
+
+    receiving: list[Arrival]
+    unfinished: list[Submission]
+    recent: list[Submission]
+    counts: dict[State, int]
+    progress: dict[str, Progress]
+    circuits: list[Circuit]
+    paused_at: float | None
+    notices: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One submission with all that is known of it."""
+
+    submission: Submission
+    steps: dict[Step, StepRecord]
+    images: list[Image]
+    events: list[Event]
+    wanted_outcome: State | None
+
+
+class Views:
+    """Questions about the state."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def overview(self, recent: int = 10) -> Overview:
+        """What arrives, what is in work, and the `recent` submissions that finished last."""
+        s = submissions.c
+        with self._database.read() as connection:
+            waiting = _submissions(
+                connection, select(submissions).where(s.state.not_in(_FINISHED)).order_by(s.taken_at)
+            )
+            ended = select(submissions).where(s.state.in_(_FINISHED)).order_by(s.finished_at.desc()).limit(recent)
+            counted = connection.execute(select(s.state, func.count()).group_by(s.state))
+            paused = migrations.fact(connection, "paused_at")
+            notices = migrations.fact(connection, "notices")
+            return Overview(
+                receiving=_arrivals(connection),
+                unfinished=waiting,
+                recent=_submissions(connection, ended),
+                counts={State(state): count for state, count in counted},
+                progress=_progress(connection),
+                circuits=[circuit_of(row) for row in connection.execute(select(circuits))],
+                paused_at=paused if isinstance(paused, float) else None,
+                notices=list(notices) if isinstance(notices, list) else [],
+            )
+
+    def newest(self, sample_id: str) -> Submission | None:
+        """The newest submission of a sample ID (or the one with that UUID)."""
+        s = submissions.c
+        wanted = select(submissions).where((s.sample_id == sample_id) | (s.uuid == sample_id))
+        with self._database.read() as connection:
+            row = connection.execute(wanted.order_by(s.attempt_number.desc()).limit(1)).first()
+            return None if row is None else submission_of(row)
+
+    def in_state(self, *states: State) -> list[Submission]:
+        """The newest submission of each sample ID, where it is in one of `states`; oldest first."""
+        s = submissions.c
+        newest = select(s.sample_id, func.max(s.attempt_number).label("last")).group_by(s.sample_id).subquery()
+        wanted = (
+            select(submissions)
+            .join(newest, (s.sample_id == newest.c.sample_id) & (s.attempt_number == newest.c.last))
+            .where(s.state.in_([str(state) for state in states]))
+            .order_by(s.taken_at)
+        )
+        with self._database.read() as connection:
+            return _submissions(connection, wanted)
+
+    def detail(self, uuid: str) -> Detail:
+        """All about the submission `uuid`."""
+        with self._database.read() as connection:
+            row = connection.execute(select(submissions).where(submissions.c.uuid == uuid)).one()
+            step_rows = connection.execute(select(steps).where(steps.c.submission == uuid))
+            image_rows = connection.execute(select(images).where(images.c.submission == uuid).order_by(images.c.number))
+            events = connection.execute(select(history).where(history.c.submission == uuid).order_by(history.c.number))
+            return Detail(
+                submission_of(row),
+                {record.step: record for record in map(step_of, step_rows)},
+                [image_of(image) for image in image_rows],
+                [event_of(event) for event in events],
+                None if row.outcome is None else State(row.outcome),
+            )
+
+    def history(self, sample_id: str | None, since: float | None, limit: int = 10_000) -> list[Event]:
+        """Rows of history, oldest first; at most the `limit` newest."""
+        wanted = select(history).order_by(history.c.number.desc()).limit(limit)
+        if sample_id is not None:
+            wanted = wanted.where(history.c.sample_id == sample_id)
+        if since is not None:
+            wanted = wanted.where(history.c.at >= since)
+        with self._database.read() as connection:
+            return [event_of(row) for row in connection.execute(wanted)][::-1]
+
+    def submissions_of(self, sample_id: str) -> list[Submission]:
+        """All submissions of a sample ID, first to last."""
+        s = submissions.c
+        with self._database.read() as connection:
+            wanted = select(submissions).where(s.sample_id == sample_id).order_by(s.attempt_number)
+            return _submissions(connection, wanted)
+
+    def arrival_of(self, sample_id: str) -> Arrival | None:
+        """The folder of this sample ID that is still in the inbox, if any."""
+        with self._database.read() as connection:
+            wanted = select(arrivals).where(arrivals.c.sample_id == sample_id)
+            row = connection.execute(wanted.limit(1)).first()
+            return None if row is None else Arrival(**row._mapping)
+
+    def fact(self, name: str) -> object:
+        """A single value of the state, or None."""
+        with self._database.read() as connection:
+            return migrations.fact(connection, name)
+
+
+def _submissions(connection: Connection, wanted: Select[tuple[object, ...]]) -> list[Submission]:
+    return [submission_of(row) for row in connection.execute(wanted)]
+
+
+def _arrivals(connection: Connection) -> list[Arrival]:
+    wanted = select(arrivals).order_by(arrivals.c.first_seen_at)
+    return [Arrival(**row._mapping) for row in connection.execute(wanted)]
+
+
+def _progress(connection: Connection) -> dict[str, Progress]:
+    i = images.c
+    length = i.header_length + i.tail_length
+    acknowledged = i.acknowledged_at.is_not(None)
+    wanted = (
+        select(
+            i.submission,
+            func.count(),
+            func.count(i.acknowledged_at),
+            func.sum(length),
+            func.coalesce(func.sum(length).filter(acknowledged), 0),
+        )
+        .join(submissions, submissions.c.uuid == i.submission)
+        .where(submissions.c.state.not_in(_FINISHED), i.carried.is_(False), i.duplicate_of.is_(None))
+        .group_by(i.submission)
+    )
+    return {row[0]: Progress(row[1], row[2], int(row[3]), int(row[4])) for row in connection.execute(wanted)}
