@@ -1,0 +1,44 @@
+"""The analytics call: all images of a sample are there, look at them.
+
+Owns the request and what counts as its success. It must not know when it is time for it. Errors that leave it: those
+of `http.Client`, and the failure of any answer but 200.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from moichord.apis.answers import failure_of_status
+from moichord.apis.http import Client
+from moichord.apis.replies import kept, quote
+from moichord.sample import Api
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the analytics server answered: the status and the reply as it is kept (JSON, text, or None)."""
+
+    status: int
+    reply: Any
+
+
+class AnalyticsApi:
+    """Triggers the analysis at one endpoint."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def trigger(self, body: Mapping[str, Any], idempotency_key: str) -> Reply:
+        """Trigger it once; the same key tells the server that a repetition is the same request."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
+        answer = self._client.send(json.dumps(dict(body)).encode("ascii"), headers)
+        if answer.status != 200:
+            raise failure_of_status(
+                Api.ANALYTICS,
+                answer.status,
+                answer.headers,
+                now=self._client.clock.now(),
+                detail=quote(answer.content),
+            )
+        return Reply(answer.status, kept(answer.content))

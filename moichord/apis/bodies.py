@@ -1,0 +1,98 @@
+"""What a request carries, and its way out.
+
+Owns what a body is (of known length, opened afresh for every try), its counting, and the check that it keeps its
+length. It must not know what the bytes mean, nor where they go. Errors that leave it: `BodyLengthWrong`, and what the
+body itself raises (an OSError inside `BodyFailed`).
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from moichord.apis.transport import Exchange
+from moichord.errors import SampleFailure
+
+Progress = Callable[[int], None]
+"""Told how many bytes of the body have been handed to the network so far. What it raises ends the request."""
+
+
+class Readable(Protocol):
+    """An opened body. `read` gives at most `size` bytes, none at the end; the buffer may be used again afterwards."""
+
+    def read(self, size: int, /) -> Any: ...
+
+    def close(self) -> None: ...
+
+
+class Body(Protocol):
+    """What a request carries. It may be opened again for every try, and gives the same `length` bytes each time."""
+
+    @property
+    def length(self) -> int: ...
+
+    def open(self) -> Readable: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BytesBody:
+    """A small body that is in memory anyway."""
+
+    content: bytes
+
+    @property
+    def length(self) -> int:
+        return len(self.content)
+
+    def open(self) -> Readable:
+        return io.BytesIO(self.content)
+
+
+class BodyLengthWrong(SampleFailure):
+    """A body gave fewer or more bytes than it had said: the file changed while it was being sent."""
+
+
+class BodyFailed(Exception):
+    """Carries what a body raised through the HTTP libraries, which would take an OSError for the network's."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Outgoing:
+    """A body while it is being sent: opened for this try, counted, and held to its length."""
+
+    def __init__(self, body: Body, exchange: Exchange, progress: Progress | None) -> None:
+        self.exchange = exchange
+        self._length = body.length
+        self._stream = body.open()
+        self._progress = progress
+        self._given = 0
+        exchange.body_complete = body.length == 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stream.close()
+
+    def read(self, size: int = -1, /) -> Any:
+        """The next block; called again only when the one before has been sent."""
+        if self._given:
+            if self._progress is not None:
+                self._progress(self._given)
+            if self._given < self._length and self.exchange.refused_early():
+                return b""
+        try:
+            block = self._stream.read(size)
+        except OSError as error:
+            raise BodyFailed(error) from error
+        self._given += len(block)
+        if self._given > self._length or (not block and self._given < self._length):
+            raise BodyLengthWrong(
+                f"A file changed while it was being sent: {self._given} bytes came instead of {self._length}.",
+                remedy="Drop the sample again once nothing writes to it any more.",
+            )
+        self.exchange.body_complete = not block
+        return block

@@ -1,0 +1,227 @@
+"""One request to one endpoint: bounded in time, streamed, and answered or failed.
+
+Owns the session, the request template of an endpoint, and the registry of what is under way. It must not know what
+is sent, what a status means for a sample, or how often to try. Errors that leave it: ApiOutage or ApiTransient for a
+request without an answer, `Stopped`, `BodyLengthWrong`, what a body itself raises (as it is), and
+`ConfigurationInvalid` at construction. A status, whatever it is, is an answer and no error.
+
+Nothing outside the endpoint decides: no environment proxies, no .netrc, no cookies, no redirects.
+"""
+
+import http.client
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from moichord.apis.answers import SERVER, failure_of_fault, shown_address
+from moichord.apis.bodies import Body, BodyFailed, BytesBody, Outgoing, Progress
+from moichord.apis.faults import fault_of
+from moichord.apis.transport import BoundedAdapter, Exchange
+from moichord.clock import Clock, SystemClock
+from moichord.errors import ApiFailure, ApiTransient, ConfigurationInvalid, Stopped
+from moichord.sample import Api
+
+LARGEST_REPLY = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. `connect`: until connected (and TLS agreed); `stall`: until the server takes the next bytes of the
+    body (default: `read`); `read`: until it sends the next bytes of its answer; `total`: the whole request. Without
+    `total` the whole answer must arrive within `read` of the end of sending, and sending may take as long as it moves.
+    """
+
+    connect: float
+    read: float
+    total: float | None = None
+    stall: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files: the issuers to trust (None: the public ones), and a client certificate with its key."""
+
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One API: where it is and how it is asked. `headers` include the one that carries the key."""
+
+    api: Api
+    url: str = field(repr=False)
+    method: str
+    timeout: Deadlines
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: Tls = Tls()
+    proxy: str | None = field(default=None, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The address without user, password and parameters, as it may be logged."""
+        return shown_address(self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server answered. `headers` are found whatever their case; `content` is at most 4 MiB of the reply,
+    `cut` if there was more; `elapsed` is in seconds, sending included.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    cut: bool
+    elapsed: float
+
+
+class Client:
+    """Sends requests to one endpoint, from any number of threads, over connections that are kept open."""
+
+    def __init__(self, endpoint: Endpoint, *, clock: Clock | None = None, pool_size: int = 4) -> None:
+        self.endpoint = endpoint
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self._template = _template(endpoint)
+        self._session = _session(pool_size)
+        self._options = _options(endpoint)
+        self._lock = threading.Lock()
+        self._under_way: set[Exchange] = set()
+        self._stopped = False
+
+    def send(
+        self,
+        body: Body | bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str | None = None,
+        progress: Progress | None = None,
+    ) -> Answer:
+        """Send one request, once, and read its answer whatever the status is.
+
+        Raises ApiOutage or ApiTransient if there is no answer, Stopped after `stop_now`, and what the body raises.
+        """
+        whole = BytesBody(body) if isinstance(body, bytes) else body
+        with self._exchange() as exchange, Outgoing(whole, exchange, progress) as outgoing:
+            request = self._template.copy()
+            request.method = method or request.method
+            request.headers.update(headers or {})
+            request.headers["Content-Length"] = str(whole.length)
+            request.body = outgoing  # type: ignore[assignment]  # urllib3 reads anything that has read()
+            started = self.clock.monotonic()
+            answer = self._answered(request, exchange, started)
+        if 200 <= answer.status < 300 and not exchange.body_complete:
+            raise ApiTransient(
+                f"{SERVER[self.endpoint.api]} reported success ({answer.status}) before it had been sent everything.",
+                api=self.endpoint.api,
+                remedy="Nothing to do now: moichord tries again. If this goes on, look at that server's own log.",
+                status=answer.status,
+            )
+        return answer
+
+    def probe(self, method: str = "OPTIONS") -> int:
+        """The status of a request that causes no work; raises ApiOutage or ApiTransient if there is none."""
+        return self.send(b"", method=method).status
+
+    def stop_now(self) -> None:
+        """End all requests under way and refuse new ones: their threads get Stopped. Safe from any thread."""
+        with self._lock:
+            self._stopped = True
+            ending = list(self._under_way)
+        for exchange in ending:
+            exchange.stop()
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._session.close()
+
+    @contextmanager
+    def _exchange(self) -> Iterator[Exchange]:
+        """Register a request, so that `stop_now` finds it."""
+        exchange = Exchange(self.endpoint.timeout, self.clock)
+        with self._lock:
+            if self._stopped:
+                raise Stopped("stopping: no new request is sent")
+            self._under_way.add(exchange)
+        try:
+            yield exchange
+        finally:
+            with self._lock:
+                self._under_way.discard(exchange)
+
+    def _answered(self, request: requests.PreparedRequest, exchange: Exchange, started: float) -> Answer:
+        limits = self.endpoint.timeout
+        try:
+            timeout = (exchange.connect_timeout(), limits.read)
+            with closing(self._session.send(request, timeout=timeout, **self._options)) as response:
+                content = response.raw.read(LARGEST_REPLY + 1, decode_content=True)
+        except BodyFailed as failed:
+            error = failed.error
+        except (requests.RequestException, HTTPError, http.client.HTTPException, OSError) as failed:
+            if exchange.stopped:
+                raise Stopped("stopping: the request was given up") from failed
+            raise self._failure(failed, exchange) from failed
+        else:
+            return Answer(
+                status=response.status_code,
+                headers=response.headers,
+                content=content[:LARGEST_REPLY],
+                cut=len(content) > LARGEST_REPLY,
+                elapsed=self.clock.monotonic() - started,
+            )
+        raise error
+
+    def _failure(self, error: Exception, exchange: Exchange) -> ApiFailure:
+        fault, why = fault_of(error, exchange.phase, overdue=exchange.overdue)
+        return failure_of_fault(self.endpoint.api, fault, at=self.endpoint.shown, why=why, maybe_done=exchange.began)
+
+
+class _Session(requests.Session):
+    """A session that lets nothing but the endpoint decide."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        return None  # even unfollowed, requests would read the whole reply and parse the new address
+
+
+def _session(pool_size: int) -> requests.Session:
+    session = _Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = BoundedAdapter(pool_size)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def _template(endpoint: Endpoint) -> requests.PreparedRequest:
+    headers = {"User-Agent": "moichord", "Accept": "*/*", "Accept-Encoding": "identity", **endpoint.headers}
+    request = requests.Request(endpoint.method, endpoint.url, headers=headers, params=dict(endpoint.params))
+    try:
+        template = request.prepare()
+    except (requests.RequestException, ValueError) as error:
+        # The library's message would quote the header's value, which may be the key.
+        what = "url" if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema) else "key"
+        problem = f"{endpoint.api}: the request cannot be made: check {endpoint.api}.{what}"
+        raise ConfigurationInvalid([problem]) from None
+    # A user and password in the address do not take the place of a configured Authorization.
+    template.headers.update(headers)
+    return template
+
+
+def _options(endpoint: Endpoint) -> dict[str, Any]:
+    tls = endpoint.tls
+    return {
+        "stream": True,
+        "allow_redirects": False,
+        "verify": tls.ca_file or True,
+        "cert": (tls.client_cert, tls.client_key) if tls.client_key else tls.client_cert,
+        "proxies": {"http": endpoint.proxy, "https": endpoint.proxy} if endpoint.proxy else {},
+    }
