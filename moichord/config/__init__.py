@@ -1,0 +1,47 @@
+"""The configuration: YAML in, frozen settings out, or every problem at once as `file:line:column: key: problem`.
+
+`document` knows YAML and places, `values` the kinds of values, `settings` and `calls` the keys, `loading` brings them
+together, `example` writes config.example.yaml from them. The rest of moichord is given settings and never reads them.
+Errors: `ConfigurationInvalid`.
+"""
+
+from moichord.config.calls import (
+    Analytics,
+    AnalyticsTimeout,
+    Metadata,
+    MetadataTimeout,
+    Success,
+    Tls,
+    Upload,
+    UploadTimeout,
+)
+from moichord.config.example import example
+from moichord.config.loading import from_environment, load, load_whereabouts, read
+from moichord.config.secret import Secret
+from moichord.config.settings import Archive, Dicom, Folders, Limits, Logging, Retry, Settings, Watch, Whereabouts
+
+__all__ = [
+    "Analytics",
+    "AnalyticsTimeout",
+    "Archive",
+    "Dicom",
+    "Folders",
+    "Limits",
+    "Logging",
+    "Metadata",
+    "MetadataTimeout",
+    "Retry",
+    "Secret",
+    "Settings",
+    "Success",
+    "Tls",
+    "Upload",
+    "UploadTimeout",
+    "Watch",
+    "Whereabouts",
+    "example",
+    "from_environment",
+    "load",
+    "load_whereabouts",
+    "read",
+]

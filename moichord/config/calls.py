@@ -1,0 +1,154 @@
+"""The settings of the three APIs: metadata, upload, analytics.
+
+Owns their keys, which say what moichord sends, how long it waits and what it takes for success. It must not know
+how a request is made. Errors: pydantic's.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from moichord.config import values as kinds
+from moichord.config.block import Block, Impossible, entry
+from moichord.templates import Template
+
+KEY = "Its key, as {file: PATH}, {credential: NAME} (of systemd) or {env: NAME}. null: it needs none."
+TIMEOUT = "How long a request may take."
+TLS = "For https: null is the usual authorities, and no certificate of our own."
+PROXY = "http://HOST:PORT of a proxy. null: none; the environment's proxies are never used."
+
+
+class MetadataTimeout(Block):
+    """How long a request for metadata may take."""
+
+    INLINE: ClassVar[bool] = True
+    connect: kinds.PositiveDuration = entry("10s", "to reach the server")
+    read: kinds.PositiveDuration = entry("30s", "between two parts of the answer")
+    total: kinds.PositiveDuration = entry("2m", "for all of it")
+
+
+class UploadTimeout(Block):
+    """How long an upload may stand still; it may take as long as it needs."""
+
+    INLINE: ClassVar[bool] = True
+    connect: kinds.PositiveDuration = entry("30s", "to reach the server")
+    read: kinds.PositiveDuration = entry("5m", "until the answer begins, and between two parts of it")
+    stall: kinds.PositiveDuration = entry("2m", "without any byte sent")
+
+
+class AnalyticsTimeout(Block):
+    """How long a request for analytics may take."""
+
+    INLINE: ClassVar[bool] = True
+    connect: kinds.PositiveDuration = entry("10s", "to reach the server")
+    read: kinds.PositiveDuration = entry("60s", "between two parts of the answer")
+    total: kinds.PositiveDuration = entry("5m", "for all of it")
+
+
+class Tls(Block):
+    """Whom to trust and how to identify oneself; null: the usual authorities, no client certificate."""
+
+    INLINE: ClassVar[bool] = True
+    ca_file: kinds.ExistingFile | None = entry(None, "certificates of the authorities to trust (PEM)")
+    client_cert: kinds.ExistingFile | None = entry(None, "moichord's own certificate (PEM)")
+    client_key: kinds.ExistingFile | None = entry(None, "its private key, if it is not in client_cert (PEM)")
+
+    def impossible(self) -> Impossible:
+        if self.client_key and not self.client_cert:
+            yield ("client_key",), "needs client_cert beside it"
+
+
+class Metadata(Block):
+    """The API that knows what belongs to a sample ID."""
+
+    url: kinds.Url = entry(..., "Its address.", example="${MD_URL}")
+    method: Literal["GET", "POST", "PUT"] = entry("GET", "GET, POST or PUT.")
+    key: kinds.OptionalSecret = entry({"env": "MD_KEY"}, KEY, hidden=True)
+    key_header: kinds.HeaderName = entry("x-api-key", "The header that carries the key.")
+    body: kinds.SampleJson = entry(
+        {"sample_id": "{sample_id}", "priority": 2},
+        "The JSON body; texts are templates with {sample_id}, {attempt_number}, {submission}. null: none.",
+        alias="json",
+    )
+    params: kinds.Params = entry({}, "Parameters added to the address; values are such templates too.")
+    headers: kinds.Headers = entry({}, "Further headers; values are such templates too.")
+    unknown_sample_grace: kinds.Duration = entry(
+        "0s", "How long to keep asking for a sample that it does not know yet, for a late laboratory system."
+    )
+    timeout: MetadataTimeout = entry({}, TIMEOUT)
+    tls: Tls = entry({}, TLS)
+    proxy: kinds.Proxy | None = entry(None, PROXY, hidden=True)
+
+    def impossible(self) -> Impossible:
+        return _api_problems(self.url, self.key_header, self.headers, self.tls)
+
+
+class Success(Block):
+    """Which answers to an upload are success."""
+
+    INLINE: ClassVar[bool] = True
+    status: kinds.SuccessStatuses = entry([200, 201, 202, 204], "accepted statuses")
+    test: kinds.OptionalExpression = entry(
+        None, "a JMESPath into the JSON reply that must be true; null: not looked at", alias="json"
+    )
+
+
+class Upload(Block):
+    """The image server."""
+
+    url: kinds.Url = entry(..., "Its address.", example="${U_URL}")
+    protocol: Literal["raw"] = entry("raw", "How images are sent: raw (the file as the body).")
+    method: Literal["POST", "PUT"] = entry("POST", "POST or PUT.")
+    key: kinds.OptionalSecret = entry({"env": "U_KEY"}, KEY, hidden=True)
+    key_header: kinds.HeaderName = entry("Authorization", "The header that carries the key.")
+    content_type: str = entry("application/binary", "What the body is said to be.")
+    headers: kinds.Headers = entry(
+        {}, "Further headers; values are templates with {sample_id}, {attempt_number}, {submission}."
+    )
+    success: Success = entry({}, "Which answers mean that the image is stored.")
+    already_stored: Literal["accept", "fail"] = entry(
+        "accept", "When the server had an image before this submission sent it: accept (and note it) or fail."
+    )
+    concurrency: kinds.Workers = entry(4, "Images sent at once, of all samples together.")
+    timeout: UploadTimeout = entry({}, "An upload may take as long as it moves.")
+    tls: Tls = entry({}, TLS)
+    proxy: kinds.Proxy | None = entry(None, PROXY, hidden=True)
+
+    def impossible(self) -> Impossible:
+        return _api_problems(self.url, self.key_header, self.headers, self.tls)
+
+
+class Analytics(Block):
+    """The API that is triggered once all images of a sample are stored."""
+
+    enabled: bool = entry(True, "false: the sample is done when its images are stored.")
+    url: kinds.Url | None = entry(None, "Its address.", example="${A_URL}")
+    method: Literal["GET", "POST", "PUT"] = entry("GET", "GET, POST or PUT.")
+    key: kinds.OptionalSecret = entry({"env": "A_KEY"}, KEY, hidden=True)
+    key_header: kinds.HeaderName = entry("x-api-key", "The header that carries the key.")
+    body: kinds.ReplyJson = entry(
+        {"sample_id": "{sample_id}", "request_type": "{metadata[test_type]}"},
+        "The JSON body; its templates may use {metadata[FIELD]} too. null: none.",
+        alias="json",
+    )
+    params: kinds.Params = entry(
+        {},
+        "Parameters added to the address; values are templates with {sample_id}, {attempt_number}, {submission}.",
+    )
+    headers: kinds.Headers = entry({}, "Further headers; values are such templates too.")
+    timeout: AnalyticsTimeout = entry({}, TIMEOUT)
+    tls: Tls = entry({}, TLS)
+    proxy: kinds.Proxy | None = entry(None, PROXY, hidden=True)
+
+    def impossible(self) -> Impossible:
+        if self.enabled and self.url is None:
+            yield ("url",), "is missing; without such an API write enabled: false"
+        elif self.url is not None:
+            yield from _api_problems(self.url, self.key_header, self.headers, self.tls)
+
+
+def _api_problems(url: str, key_header: str, headers: Mapping[str, Template], tls: Tls) -> Impossible:
+    for name in headers:
+        if name.lower() == key_header.lower():
+            yield ("headers", name), "is the header that carries the key: configure it as key"
+    if url.startswith("http://") and tls != Tls():
+        yield ("tls",), "is of no use: url begins with http://, not https://"

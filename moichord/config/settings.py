@@ -1,0 +1,204 @@
+"""The settings: every key, what it means, its default, and which combinations are impossible.
+
+Owns the keys. Their descriptions and defaults, in the order they stand here, make config.example.yaml. It must not
+know YAML or where a value was written. Errors: pydantic's, which `loading` gives their places.
+
+Defaults are written as in the file (`60s`) and validated like it. Settings are frozen; two that say the same are equal.
+"""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import ClassVar, Literal
+from urllib.parse import urlsplit
+
+from moichord.config import values as kinds
+from moichord.config.block import Block, Impossible, entry
+from moichord.config.calls import Analytics, Metadata, Upload
+
+
+class Folders(Block):
+    """The four places a sample can be in."""
+
+    inbox: kinds.FullPath = entry("/srv/moichord/inbox", "Scanners drop one folder for each sample here.")
+    configured_work: kinds.FullPath | None = entry(
+        None,
+        "Where samples lie while they are processed; on the inbox's file system, private to the daemon. "
+        'null: "work" beside the inbox.',
+        alias="work",
+    )
+    done: kinds.FullPath = entry("/srv/moichord/done", "Where finished samples go.")
+    failed: kinds.FullPath = entry("/srv/moichord/failed", "Where samples go that need a person.")
+
+    @property
+    def work(self) -> Path:
+        return self.configured_work or self.inbox.parent / "work"
+
+    def impossible(self) -> Impossible:
+        places = {"inbox": self.inbox, "work": self.work, "done": self.done, "failed": self.failed}
+        names = list(places)
+        for index, name in enumerate(names):
+            for earlier in names[:index]:
+                relation = _relation(places[name], places[earlier])
+                if relation:
+                    yield (name,), f"{places[name]} {relation} {earlier}: each of the four needs a place of its own"
+
+
+class Limits(Block):
+    """What one sample may hold."""
+
+    INLINE: ClassVar[bool] = True
+    files: kinds.Count = entry(20000, "most files")
+    depth: kinds.Count = entry(16, "most folders within folders")
+
+
+class Watch(Block):
+    """How arriving samples are recognised and when they are complete."""
+
+    observer: Literal["auto", "native", "polling"] = entry(
+        "auto", "How changes are noticed early: auto, native (the kernel's events) or polling."
+    )
+    scan_interval: kinds.PositiveDuration = entry(
+        "10s", "How often the inbox is read in any case; events only make it earlier."
+    )
+    settle_time: kinds.Duration = entry("60s", "A sample is taken when nothing in it changed for this long.")
+    ready_marker: kinds.NamePattern | None = entry(
+        None, "A file name or pattern, e.g. COMPLETE, that replaces the waiting: the sample holds all its files."
+    )
+    incomplete_timeout: kinds.PositiveDuration = entry(
+        "24h", "A sample that is still incomplete this long after its last change fails."
+    )
+    images: kinds.NamePatterns = entry(
+        ["*.dcm"], "Names of images, in upper or lower case; files with DICM at byte 128 are images too."
+    )
+    ignore: kinds.NamePatterns = entry(
+        ["._*", ".DS_Store", "Thumbs.db", "desktop.ini"], "Files that are treated as if they were not there."
+    )
+    temporary: kinds.NamePatterns = entry(
+        [".*", "*.tmp", "*.part", "*.partial", "*.filepart", "~*"],
+        "Names of files that are still being written; the sample waits until they are gone.",
+    )
+    sample_id: kinds.SampleIdPattern = entry(
+        "^(?P<sample_id>[A-Za-z0-9][A-Za-z0-9._-]{0,58})$",
+        "Which folder names are samples: a regular expression whose group sample_id is the sample ID.",
+    )
+    mount_marker: kinds.NamePattern | None = entry(
+        None, "A file that must exist in the inbox; without it the share counts as gone. null: not checked."
+    )
+    limits: Limits = entry({}, "A sample beyond these fails.")
+
+    def impossible(self) -> Impossible:
+        if self.ready_marker is None and self.incomplete_timeout <= self.settle_time:
+            yield ("incomplete_timeout",), "must be longer than settle_time, or every sample would fail"
+        if self.ready_marker is not None:
+            for pattern in self.ignore:
+                if fnmatchcase(self.ready_marker.lower(), pattern.lower()):
+                    yield ("ready_marker",), f"would never be seen: ignore contains {pattern}"
+
+
+class Dicom(Block):
+    """How images are checked and changed."""
+
+    consistent: kinds.Keywords = entry(
+        ["PatientID", "IssuerOfPatientID", "AccessionNumber", "ContainerIdentifier", "BarcodeValue"],
+        "Tags that must not have two different values among the images of one sample.",
+    )
+    record_changes: bool = entry(True, "Record old values in OriginalAttributesSequence.")
+    signed: Literal["fail", "strip"] = entry(
+        "fail", "Digitally signed images, whose signature a change breaks: fail, or strip the signature."
+    )
+    non_image: Literal["upload", "carry"] = entry(
+        "upload", "DICOM files without pixel data: upload them, or carry them to done unsent."
+    )
+
+
+class Retry(Block):
+    """How a step is repeated that failed for a passing reason."""
+
+    first_delay: kinds.PositiveDuration = entry("2s", "The wait after the first try; it doubles from try to try.")
+    max_delay: kinds.PositiveDuration = entry("15m", "The longest wait between two tries.")
+    max_tries: kinds.Count = entry(20, "Tries of one step; none is counted while an API serves nobody.")
+    give_up_after: kinds.PositiveDuration = entry(
+        "3d", "Time for one step, without the time in which the sample is held or all is paused."
+    )
+
+    def impossible(self) -> Impossible:
+        if self.first_delay > self.max_delay:
+            yield ("first_delay",), "must not be longer than max_delay"
+
+
+class Archive(Block):
+    """What is kept of a finished sample."""
+
+    images: Literal["updated", "original", "none"] = entry(
+        "updated",
+        "Images in done: updated (with the new tags), original (as received) or none (deleted once the "
+        "server has them all).",
+    )
+
+
+class Logging(Block):
+    """What is logged, and where."""
+
+    INLINE: ClassVar[bool] = True
+    level: Literal["debug", "info", "warning", "error"] = entry("info", "debug, info, warning or error")
+    format: Literal["auto", "console", "json"] = entry("auto", "auto, console (for people) or json")
+    file: kinds.FullPath | None = entry(None, "a file; null: standard error")
+
+
+DEFAULT_TAGS: Mapping[str, object] = {
+    "PatientName": '"patient-name"',
+    "PatientSpeciesDescription": "request_species",
+    "BarcodeValue": "test_type",
+    "InstitutionName": '"clinic-name"',
+    "PatientID": {"template": "{sample_id}-{attempt_number:03d}"},
+}
+
+
+class Whereabouts(Block):
+    """Where the samples and the state are: all that a command needs that only reads the state."""
+
+    version: Literal[1] = entry(1, "The version of this file's format.")
+    folders: Folders = entry({}, "Where samples lie: inbox -> work -> done or failed.")
+    state: kinds.StatePath = entry("/var/lib/moichord/state.db", "The database (SQLite), on a local disk.")
+
+    def impossible(self) -> Impossible:
+        for name in ("inbox", "work", "done", "failed"):
+            if self.state.is_relative_to(getattr(self.folders, name)):
+                yield ("state",), f"must not lie in {name}"
+
+
+class Settings(Whereabouts):
+    """All of moichord's configuration."""
+
+    watch: Watch = entry({}, "How arriving samples are recognised, and when they are complete.")
+    metadata: Metadata = entry({}, "The API that knows what belongs to a sample ID.")
+    tags: kinds.TagRules = entry(
+        DEFAULT_TAGS,
+        'Which DICOM tags are set: a keyword or "(gggg,eeee)", and a JMESPath into the metadata reply, or '
+        "one of {from: JMESPATH}, {template: TEXT}, {value: TEXT}, there with on_mismatch: update (default), fail or "
+        "keep for images that have another value, and required: true (default: no value fails the sample) or false.",
+    )
+    dicom: Dicom = entry({}, "How images are checked and changed.")
+    upload: Upload = entry({}, "The image server: one request for each image.")
+    analytics: Analytics = entry({}, "The API that is triggered once all images of a sample are stored.")
+    retry: Retry = entry({}, "How a step is repeated that failed for a passing reason.")
+    archive: Archive = entry({}, "What is kept of a finished sample.")
+    workers: kinds.Workers = entry(4, "Samples processed at once.")
+    drain_timeout: kinds.Duration = entry("60s", "How long requests in flight may still take when stopping.")
+    logging: Logging = entry({}, "What is logged, and where.")
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be written to a log: every key, and the password of every proxy."""
+        apis = (self.metadata, self.upload, self.analytics)
+        keys = (api.key.reveal() for api in apis if api.key is not None)
+        passwords = (urlsplit(api.proxy).password for api in apis if api.proxy is not None)
+        return tuple(dict.fromkeys(filter(None, (*keys, *passwords))))
+
+
+def _relation(path: Path, other: Path) -> str | None:
+    if path == other:
+        return "is the same as"
+    if path.is_relative_to(other):
+        return "lies inside"
+    return "contains" if other.is_relative_to(path) else None
