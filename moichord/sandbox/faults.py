@@ -5,6 +5,7 @@ Owns the decision which request is spoilt, and how. It must not know sockets: wh
 """
 
 import random
+import re
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
@@ -69,15 +70,16 @@ def parse_rejection(text: str) -> Rejection:
     Raises:
         UsageRefused: the status is no HTTP status that tells of a failure.
     """
-    what, _, status_text = text.rpartition(":") if ":" in text else (text, "", "")
-    if not status_text and what.isdecimal() and len(what) == 3:
-        what, status_text = "", what
-    status = int(status_text) if status_text.isdecimal() else (400 if not status_text and what else 0)
-    if not 300 <= status <= 599:
+    what, colon, number = text.rpartition(":")
+    if not colon:
+        what, number = ("", text) if re.fullmatch("[0-9]{3}", text) else (text, "400")
+    understood = re.fullmatch("[345][0-9]{2}", number) and (what or not colon) and text
+    if not understood:
         raise UsageRefused(
-            f"cannot reject {text!r}: {status_text!r} is no HTTP status of a failure",
-            remedy="Write a sample ID, SAMPLE:STATUS, metadata:STATUS, upload:STATUS, analytics:STATUS or STATUS.",
+            f"cannot reject {text!r}: that is neither a sample ID nor the HTTP status of a failure",
+            remedy="Write SAMPLE, SAMPLE:STATUS, metadata:STATUS, upload:STATUS, analytics:STATUS or STATUS.",
         )
+    status = int(number)
     if what in set(Api):
         return Rejection(status, api=Api(what))
     return Rejection(status, sample_id=what or None)

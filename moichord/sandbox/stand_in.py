@@ -76,9 +76,10 @@ class StandInApis:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._faults.clear()
         listener = self._listener
         self.down()
+        # Only now: what was held until here must not be carried out.
+        self._faults.clear()
         if listener:
             listener.wait_until_empty(5.0)
         if self._placeholder:
