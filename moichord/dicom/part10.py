@@ -165,6 +165,14 @@ class Walker:
             offset = element.end
         return found, offset
 
+    def tag_at(self, offset: int) -> int:
+        """The tag at `offset`, where 8 bytes must be."""
+        index = self.window.show(offset, 8)
+        if index < 0:
+            raise _cut("an element", None, offset, self.size)
+        group, number = self._tag.unpack_from(self.window.buffer, index)
+        return int(group << 16 | number)
+
     def header_at(self, offset: int, tag: int) -> tuple[str, int, int]:
         """VR ("" if implicit), length and value offset of the element at `offset`."""
         encoding = self.encoding

@@ -1,0 +1,114 @@
+"""Whose image it is, and which.
+
+Owns the reading of identifying values and the comparison within one file (PS3.10 7.1, PS3.3 C.12.1, C.7.1.1) and
+between the files of one sample. It must not know samples, nor decide what a contradiction leads to. Errors: those of
+`values`, with the keyword of what could not be read.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from moichord.dicom.dictionary import Attribute
+from moichord.dicom.errors import DicomError, Unfit
+from moichord.dicom.part10 import Part10
+from moichord.dicom.reading import PositionedFile
+from moichord.dicom.values import value
+
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+_MEDIA_STORAGE_SOP_CLASS_UID = 0x00020002
+_MEDIA_STORAGE_SOP_INSTANCE_UID = 0x00020003
+_SOP_CLASS_UID = 0x00080016
+_SOP_INSTANCE_UID = 0x00080018
+_PATIENT_ID = 0x00100020
+_PATIENT_IDENTITY_REMOVED = 0x00120062
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What one file says of itself; "" where it says nothing. `values` by keyword, several joined by backslashes.
+
+    `problems` are the reasons for which it must not be sent, one sentence each. They hold UIDs, but no patient data.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    patient_id: str
+    is_dicomdir: bool
+    has_pixel_data: bool
+    patient_identity_removed: bool
+    values: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """Two files of one sample with different values of one attribute. `str` holds both values."""
+
+    keyword: str
+    first: str
+    first_value: str
+    other: str
+    other_value: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.keyword} is {self.first_value!r} in {self.first}, but {self.other_value!r} in {self.other}: "
+            "the images of two patients or specimens may have got into one folder"
+        )
+
+
+def identity(file: PositionedFile, part10: Part10, attributes: Sequence[Attribute] = ()) -> Identity:
+    """Read who and what an image is, with the values of `attributes` besides."""
+    sop_class_uid = _text(file, part10, _SOP_CLASS_UID, "SOPClassUID")
+    sop_instance_uid = _text(file, part10, _SOP_INSTANCE_UID, "SOPInstanceUID")
+    media_class = _text(file, part10, _MEDIA_STORAGE_SOP_CLASS_UID, "MediaStorageSOPClassUID")
+    media_instance = _text(file, part10, _MEDIA_STORAGE_SOP_INSTANCE_UID, "MediaStorageSOPInstanceUID")
+    is_dicomdir = media_class == MEDIA_STORAGE_DIRECTORY
+    removed = _text(file, part10, _PATIENT_IDENTITY_REMOVED, "PatientIdentityRemoved") == "YES"
+    problems = []
+    if not is_dicomdir:
+        problems += _uid_problems("SOPClassUID", sop_class_uid, media_class)
+        problems += _uid_problems("SOPInstanceUID", sop_instance_uid, media_instance)
+    if removed:
+        problems.append("PatientIdentityRemoved is YES: the image was de-identified on purpose")
+    return Identity(
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=sop_instance_uid,
+        patient_id=_text(file, part10, _PATIENT_ID, "PatientID"),
+        is_dicomdir=is_dicomdir,
+        has_pixel_data=part10.has_pixel_data,
+        patient_identity_removed=removed,
+        values={a.keyword: _text(file, part10, a.tag, a.keyword) for a in attributes},
+        problems=tuple(problems),
+    )
+
+
+def disagreements(files: Iterable[tuple[str, Mapping[str, str]]], keywords: Sequence[str]) -> list[Disagreement]:
+    """The first contradiction for each keyword between (name, values by keyword) of one sample's images."""
+    seen: dict[str, tuple[str, str]] = {}
+    found: dict[str, Disagreement] = {}
+    for name, values in files:
+        for keyword in keywords:
+            text = values.get(keyword, "")
+            if not text:
+                continue
+            first, first_value = seen.setdefault(keyword, (name, text))
+            if text != first_value and keyword not in found:
+                found[keyword] = Disagreement(keyword, first, first_value, name, text)
+    return list(found.values())
+
+
+def _uid_problems(keyword: str, uid: str, media_uid: str) -> list[str]:
+    if not uid:
+        return [f"{keyword} is missing"]
+    if uid != media_uid:
+        return [f"{keyword} is {uid}, but the file meta information says {media_uid or 'nothing'}"]
+    return []
+
+
+def _text(file: PositionedFile, part10: Part10, tag: int, keyword: str) -> str:
+    try:
+        found = value(file, part10, tag)
+    except DicomError as error:
+        raise Unfit(f"{keyword} cannot be read: {error.problem}", keyword=keyword, tag=tag) from error
+    return "\\".join(found) if isinstance(found, list) else found or ""
