@@ -1,0 +1,140 @@
+"""How log lines look, and what never appears in them."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moichord import logs
+
+log = logging.getLogger("moichord.test")
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    names = ["", *logs.QUIET_LIBRARIES]
+    before = (logging.raiseExceptions, [logging.getLogger(name).level for name in names], list(root.handlers))
+    yield
+    logging.captureWarnings(False)
+    for handler in [handler for handler in root.handlers if handler not in before[2]]:
+        root.removeHandler(handler)
+        handler.close()
+    logging.raiseExceptions = before[0]
+    for name, level in zip(names, before[1], strict=True):
+        logging.getLogger(name).setLevel(level)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def written(format: str = "console", secrets: tuple[str, ...] = ()) -> io.StringIO:
+    stream = io.StringIO()
+    logs.setup(format=format, stream=stream, secrets=secrets)
+    return stream
+
+
+def test_a_console_line_ends_in_its_fields_in_one_order() -> None:
+    stream = written()
+    log.info("sent", extra={"api": "upload", "try": 2, "step": "upload", "sample": "A1", "submission": "0e4e"})
+    assert stream.getvalue().endswith("INFO    sent sample=A1 submission=0e4e step=upload try=2 api=upload\n")
+
+
+def test_fields_without_a_value_are_left_out_and_odd_ones_are_quoted() -> None:
+    stream = written()
+    log.info("sent", extra={"sample": "a b=c", "step": None, "file": ""})
+    assert stream.getvalue().endswith('sent sample="a b=c" file=""\n')
+
+
+def test_a_json_line_is_one_object_with_time_level_and_fields() -> None:
+    stream = written("json")
+    log.warning("odd %s", "thing", extra={"sample": "A1", "try": 3})
+    line = json.loads(stream.getvalue())
+    assert line.pop("time").endswith("Z")
+    assert line == {"level": "WARNING", "logger": "moichord.test", "message": "odd thing", "sample": "A1", "try": 3}
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_a_name_cannot_forge_a_line(format: str) -> None:
+    stream = written(format)
+    log.info("taken %s", "A1\n2026-01-01 ERROR forged\x1b[31m\udcff", extra={"sample": "x\ny"})
+    text = stream.getvalue()
+    assert text.count("\n") == 1
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+@pytest.mark.parametrize("secret", ["s3cr3t-key", 'quo"te\\and/slash', "it's", "a b&c"])
+def test_a_secret_is_masked_in_messages_fields_and_tracebacks(format: str, secret: str) -> None:
+    stream = written(format, (secret,))
+    try:
+        raise ValueError("cause " + secret) from KeyError(secret)
+    except ValueError as error:
+        log.exception("failed with %s", error, extra={"header": secret, "shape": {"key": secret}})
+    log.info("to http://host/?key=%s", logs.quote(secret))
+    text = stream.getvalue()
+    for spelling in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], logs.quote(secret)):
+        assert spelling not in text
+    assert logs.MASK in text
+
+
+def test_a_traceback_follows_its_line_with_its_control_characters_escaped() -> None:
+    stream = written()
+    try:
+        raise ValueError("a\x1bb")
+    except ValueError:
+        log.exception("crashed")
+    lines = stream.getvalue().splitlines()
+    assert lines[0].endswith("crashed")
+    assert lines[-1] == "    ValueError: a\\x1bb"
+
+
+def test_a_terminal_gets_colours_and_a_pipe_gets_none() -> None:
+    terminal, pipe = Terminal(), written("auto")
+    log.error("x")
+    logs.setup(format="auto", stream=terminal)
+    log.error("x")
+    assert "\x1b[31m" in terminal.getvalue()
+    assert "\x1b" not in pipe.getvalue()
+
+
+def test_colours_can_be_refused() -> None:
+    terminal = Terminal()
+    logs.setup(stream=terminal, colour=False)
+    log.error("x")
+    assert "\x1b" not in terminal.getvalue()
+
+
+def test_the_last_setup_holds() -> None:
+    first, second = written(), io.StringIO()
+    logs.setup(level="warning", stream=second)
+    log.info("quiet")
+    log.warning("loud")
+    assert first.getvalue() == ""
+    assert second.getvalue().count("\n") == 1
+
+
+def test_a_file_that_is_rotated_away_is_begun_anew(tmp_path: Path) -> None:
+    file = tmp_path / "moichor.log"
+    logs.setup(file=file)
+    log.info("one \udcff ü")
+    file.rename(tmp_path / "moichor.log.1")
+    log.info("two")
+    assert "one \\xff ü" in (tmp_path / "moichor.log.1").read_text("utf-8")
+    assert "two" in file.read_text("utf-8")
+
+
+def test_warnings_of_libraries_that_quote_patients_are_not_written() -> None:
+    stream = written()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logs.setup(stream=stream)
+        warnings.warn("Invalid value for VR PN: 'Rex'", UserWarning, stacklevel=1)
+    logging.getLogger("pydicom").warning("Rex")
+    assert "Rex" not in stream.getvalue()
