@@ -100,7 +100,7 @@ class Upload(Block):
     method: Literal["POST", "PUT"] = entry("POST", "POST or PUT.")
     key: kinds.OptionalSecret = entry({"env": "U_KEY"}, KEY, hidden=True)
     key_header: kinds.HeaderName = entry("Authorization", "The header that carries the key.")
-    content_type: str = entry("application/binary", "What the body is said to be.")
+    content_type: kinds.MediaType = entry("application/binary", "What the body is said to be.")
     headers: kinds.Headers = entry(
         {}, "Further headers; values are templates with {sample_id}, {attempt_number}, {submission}."
     )

@@ -38,10 +38,10 @@ class Folders(Block):
         places = {"inbox": self.inbox, "work": self.work, "done": self.done, "failed": self.failed}
         names = list(places)
         for index, name in enumerate(names):
-            for earlier in names[:index]:
-                relation = _relation(places[name], places[earlier])
-                if relation:
-                    yield (name,), f"{places[name]} {relation} {earlier}: each of the four needs a place of its own"
+            related = ((_relation(places[name], places[earlier]), earlier) for earlier in names[:index])
+            relation, earlier = next((pair for pair in related if pair[0]), ("", ""))
+            if relation:
+                yield (name,), f"{places[name]} {relation} {earlier}: each of the four needs a place of its own"
 
 
 class Limits(Block):

@@ -76,6 +76,12 @@ def existing_file(value: object) -> Path:
     return path
 
 
+def _not_empty(entries: tuple[int, ...]) -> tuple[int, ...]:
+    if not entries:
+        raise ValueError("must not be empty")
+    return entries
+
+
 def url(value: object) -> str:
     """An http:// or https:// address without user, fragment or gaps. It is never shown: it may hold a secret."""
     address = _split(value)
@@ -136,6 +142,13 @@ def header_name(value: str) -> str:
         raise ValueError(f"must be the name of a header, not {shown(value)}")
     if value.lower() in MADE_BY_MOICHORD:
         raise ValueError(f"the header {value} is made by moichord itself")
+    return value
+
+
+def media_type(value: str) -> str:
+    """A media type (RFC 9110, 8.3.1), with parameters or without."""
+    if not re.fullmatch(rf"{TOKEN.pattern}/{TOKEN.pattern}(?: ?;[ -~]*)?", value):
+        raise ValueError(f"must be a media type such as application/dicom, not {shown(value)}")
     return value
 
 
@@ -222,8 +235,9 @@ NamePatterns = Annotated[tuple[NamePattern, ...], Field(strict=False)]
 Keywords = Annotated[tuple[Annotated[str, AfterValidator(keyword)], ...], Field(strict=False)]
 SampleIdPattern = Annotated[re.Pattern[str], PlainValidator(sample_id_pattern)]
 HeaderName = Annotated[str, AfterValidator(header_name)]
+MediaType = Annotated[str, AfterValidator(media_type)]
 SuccessStatuses = Annotated[
-    tuple[Annotated[int, AfterValidator(success_status)], ...], Field(strict=False, min_length=1)
+    tuple[Annotated[int, AfterValidator(success_status)], ...], Field(strict=False), AfterValidator(_not_empty)
 ]
 OptionalSecret = Annotated[Secret | None, PlainValidator(secret)]
 Headers = Annotated[Mapping[str, Template], PlainValidator(_templates(header_name))]

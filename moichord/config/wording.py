@@ -25,8 +25,6 @@ PLAIN_WORDS: Mapping[str, Callable[[Details, object], str]] = {
     "greater_than": lambda details, value: f"must be more than {details['gt']:g}, not {shown(value)}",
     "greater_than_equal": lambda details, value: f"must be at least {details['ge']:g}, not {shown(value)}",
     "less_than_equal": lambda details, value: f"must be at most {details['le']:g}, not {shown(value)}",
-    "too_short": lambda details, _: f"needs at least {details['min_length']} entry",
-    "string_too_short": lambda _, __: "must not be empty",
     "literal_error": lambda details, value: f"must be {details['expected'].replace(chr(39), '')}, not {shown(value)}",
 }
 
