@@ -72,10 +72,7 @@ class Exchange(BaseHTTPRequestHandler):
             self._send(Answer(404), close=arrived.length < int(length))
         else:
             self.server.log.begin(api)
-            try:
-                self._serve(api, int(length))
-            finally:
-                self.server.log.end(api)
+            self._serve(api, int(length))
 
     def _serve(self, api: Api, length: int) -> None:
         fault = self.server.faults.on_arrival(api, self.command)

@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Received:
     """One request and what was made of it.
 
-    `at` seconds since the epoch, UTC, when the record was made; `headers` with lower-case names and without the
+    `at` seconds since the epoch, UTC, when the body had arrived; `headers` with lower-case names and without the
     keys; `json` the parsed body of metadata and analytics; `length` and `sha256` (lower-case hexadecimal) of the
     body that arrived; `complete` whether that was all that Content-Length promised; `status` the answer, or None
     where the connection ended without one; `stored` Orthanc's "Success" or "AlreadyStored", None if nothing is.
@@ -94,20 +94,19 @@ class RequestLog:
             self._file.close()
 
     def begin(self, api: Api) -> None:
-        """A request has arrived; it is in flight until `end`."""
+        """A request has arrived; it is in flight until it is recorded."""
         with self._changed:
             self._in_flight[api] += 1
             self._most[api] = max(self._most[api], self._in_flight[api])
             self._changed.notify_all()
 
-    def end(self, api: Api) -> None:
-        with self._changed:
-            self._in_flight[api] -= 1
-            self._changed.notify_all()
-
     def record(self, received: Received) -> None:
-        """Write down a request whose answer is decided but not yet sent."""
+        """Write down a request whose answer is decided but not yet sent.
+
+        It is no longer in flight: whoever sees its answer may send the next one.
+        """
         with self._changed:
+            self._in_flight[received.api] -= 1
             if self._file:
                 self._file.write(received.to_line())
             self._entries.append(received)
@@ -135,7 +134,7 @@ class RequestLog:
         )
 
     def in_flight(self, api: Api) -> int:
-        """Requests that have arrived at `api` and are not answered yet."""
+        """Requests that have arrived at `api` and whose answer is not decided yet."""
         with self._changed:
             return self._in_flight[api]
 

@@ -29,6 +29,14 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
+def subsampling(jpeg: bytes) -> tuple[int, int]:
+    """How many brightness samples share one colour sample, across and down (frame header, ITU-T T.81 B.2.2)."""
+    start = jpeg.index(b"\xff\xc0")
+    across, down = divmod(jpeg[start + 11], 16)
+    assert jpeg[start + 14] == jpeg[start + 17] == 0x11
+    return across, down
+
+
 def test_wsidicom_opens_a_sample_as_one_slide(sample: Path) -> None:
     with WsiDicom.open(sample) as slide:
         assert [(level.size.width, level.size.height) for level in slide.levels] == [(1024, 768), (512, 384)]
@@ -47,6 +55,8 @@ def test_pydicom_reads_every_frame(sample: Path) -> None:
         image = pydicom.dcmread(file)
         frames = list(generate_frames(image.PixelData, number_of_frames=image.NumberOfFrames))
         assert {Image.open(BytesIO(frame)).size for frame in frames} == {(image.Columns, image.Rows)}
+        assert image.PhotometricInterpretation == "YBR_FULL_422"
+        assert {subsampling(frame) for frame in frames} == {(2, 1)}
     assert pydicom.dcmread(sample / "DCM_0.dcm").NumberOfFrames == 12
 
 

@@ -326,12 +326,19 @@ def test_down_refuses_and_cuts_and_up_serves_again_at_the_same_port(apis: StandI
             with pytest.raises(requests.ConnectionError):
                 session.options(url, timeout=10)
             with pytest.raises(ConnectionRefusedError):
-                socket.create_connection((url.split("/")[2].split(":")[0], int(url.split("/")[2].split(":")[1])))
+                connection_to(apis).connect()
             apis.up()
             apis.up()
             assert session.options(url, timeout=10).status_code == 401
     assert upload(apis, data).json()["Status"] == "AlreadyStored"
     assert apis.url(Api.UPLOAD) == url
+
+
+def test_nobody_else_is_given_the_port_while_the_server_is_down(apis: StandInApis) -> None:
+    host, port = apis.url(Api.UPLOAD).split("/")[2].split(":")
+    apis.down()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind((host, int(port)))
 
 
 def test_a_request_under_way_when_the_server_goes_down_is_not_carried_out(apis: StandInApis) -> None:
