@@ -1,0 +1,19 @@
+"""The four folders of a sample's trip; the only package that moves a sample.
+
+    inbox/SAMPLE -> work/UUID/SAMPLE -> done/SAMPLE or failed/SAMPLE
+
+    places      where a sample lies, and its moves
+    preparing   whether the folders can serve, and whose work folder it is
+    names       which names a sample may get, and what a folder says of itself
+
+Owns those places. It must not know why a sample moves, nor the state.
+
+DIAGNOSTICS: `ConfigurationInvalid` for folders that cannot serve, `ForeignFolder` for a work folder of another state;
+`Moved` where a sample is not where it should be; `UsageRefused` for what cannot be brought back; `FileExistsError`
+where a target is taken by another; any other `OSError` from below.
+"""
+
+from moichord.spool.names import candidates, receipt_owner
+from moichord.spool.places import Kind, NotTaken, Spool
+
+__all__ = ["Kind", "NotTaken", "Spool", "candidates", "receipt_owner"]

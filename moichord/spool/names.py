@@ -1,0 +1,71 @@
+"""Names in the four folders, and what a folder says of itself.
+
+Owns which names a sample may get and what is the name of one folder. It must not move anything. `ValueError` leaves it
+for a name that would lead out of its place.
+"""
+
+import json
+import os
+import uuid as uuids
+from collections.abc import Iterator
+from pathlib import Path
+
+from moichord import durable
+from moichord.sample import RECEIPT_NAME, printable
+
+_LARGEST_RECEIPT = 1 << 28
+
+
+def candidates(name: str, attempt_number: int) -> Iterator[str]:
+    """The names a sample may get in done and failed, best first: never one that replaces another."""
+    yield name
+    numbered = f"{name}.attempt-{attempt_number:03d}"
+    yield numbered
+    further = 2
+    while True:
+        yield f"{numbered}.{further}"
+        further += 1
+
+
+def receipt_owner(folder: Path) -> str | None:
+    """The UUID of the submission whose receipt lies in this folder; None if there is none that makes sense.
+
+    Raises `OSError` if the disk or the share does not answer: then nothing is known.
+    """
+    try:
+        with durable.open_regular(folder / RECEIPT_NAME) as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST_RECEIPT:
+                return None
+            receipt = json.loads(file.readall())
+    except (FileNotFoundError, NotADirectoryError, durable.NotRegular, ValueError, RecursionError):
+        return None
+    owner = receipt.get("submission") if isinstance(receipt, dict) else None
+    return owner if isinstance(owner, str) else None
+
+
+def component(name: str) -> str:
+    """`name` if it is the name of one file or folder; anything else would lead out of its place."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name or os.path.basename(name) != name:
+        raise ValueError(f"{printable(name)!r} is not the name of one folder")
+    return name
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything lies under this name; unlike `os.path.lexists` it raises when the answer cannot be known."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def orphans(work: Path) -> tuple[str, ...]:
+    """The UUIDs that have a folder in work."""
+    return tuple(sorted(path.name for path in work.iterdir() if _is_uuid(path.name)))
+
+
+def _is_uuid(name: str) -> bool:
+    try:
+        return str(uuids.UUID(name)) == name
+    except ValueError:
+        return False

@@ -1,0 +1,242 @@
+"""Where a sample lies, and its moves from place to place.
+
+Owns every rename, copy and removal of a sample's folder. The caller commits its intent before and the result after;
+every move may be repeated. DIAGNOSTICS: see the package. After an error each sample is whole in one place.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from moichord import durable
+from moichord.errors import ConfigurationInvalid, Moved, UsageRefused
+from moichord.sample import OWN_FILES, RECEIPT_NAME
+from moichord.spool import preparing
+from moichord.spool.names import candidates, component, is_there, orphans, receipt_owner
+
+Kind = Literal["done", "failed"]
+
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
+_GONE = (errno.ENOENT, errno.ENOTDIR)
+_GROUP_MAY_CHANGE = stat.S_IRWXG
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """Why a folder stayed in the inbox, in words for people; `gone` if it is not there any more."""
+
+    problem: str
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """The folders as configured, for the state with this UUID."""
+
+    inbox: Path
+    work: Path
+    done: Path
+    failed: Path
+    state_uuid: str
+
+    # Start-up
+
+    def prepare(self, *, adopt: bool = False) -> tuple[str, ...]:
+        """Make sure that the folders can serve; create `work` where it is missing.
+
+        With `adopt`, a work folder of another state becomes this state's, and the samples in it return to the inbox;
+        the names they got there are returned.
+        """
+        preparing.require_folders(inbox=self.inbox, done=self.done, failed=self.failed)
+        preparing.create_work(self.work)
+        returned = preparing.own_work(self.work, self.inbox, self.state_uuid, adopt=adopt)
+        preparing.remove_probes(self.inbox, self.work)
+        if (problem := self.rename_problem()) is not None:
+            raise ConfigurationInvalid([problem])
+        return returned
+
+    def rename_problem(self) -> str | None:
+        """Why a sample could not be renamed from inbox to work, tried with an empty folder; None if it can."""
+        return preparing.rename_problem(self.inbox, self.work)
+
+    # From the inbox into work
+
+    def take(self, chosen: Iterable[tuple[str, str]]) -> dict[str, NotTaken | None]:
+        """Move inbox/NAME to work/UUID/NAME for each (name, UUID), all durable together when this returns.
+
+        Gives for each UUID None, or why the folder stayed. A sample that was moved before is fine. `OSError` leaves
+        only if what was moved could not be made durable: then repeat.
+        """
+        results = {uuid: self._take_one(name, uuid) for name, uuid in chosen}
+        taken = [uuid for uuid, refusal in results.items() if refusal is None]
+        for uuid in taken:
+            durable.fsync_folder(self.work / uuid)
+        if taken:
+            durable.fsync_folder(self.work)
+            durable.fsync_folder(self.inbox)
+        return results
+
+    def _take_one(self, name: str, uuid: str) -> NotTaken | None:
+        source, target = self.inbox / component(name), self.folder(uuid, name)
+        try:
+            target.parent.mkdir(0o700, exist_ok=True)
+            _drop_placeholder(source, target)
+            if not is_there(target):
+                durable.rename_noreplace(source, target)
+        except OSError as error:
+            with suppress(OSError):
+                target.parent.rmdir()
+            return NotTaken(_why_not_taken(error), gone=error.errno in _GONE and not is_there(source))
+        return None
+
+    def folder(self, uuid: str, name: str) -> Path:
+        """Where the sample lies while it is processed."""
+        return self.work / component(uuid) / component(name)
+
+    def where(self, uuid: str, name: str) -> frozenset[Literal["inbox", "work"]]:
+        """In which of inbox and work a folder of this name lies; after a crash that says how far a taking came."""
+        found: set[Literal["inbox", "work"]] = set()
+        if is_there(self.inbox / component(name)):
+            found.add("inbox")
+        if is_there(self.folder(uuid, name)):
+            found.add("work")
+        return frozenset(found)
+
+    def orphans(self) -> tuple[str, ...]:
+        """The UUIDs that have a folder in work."""
+        return orphans(self.work)
+
+    # From work to done or failed
+
+    def free_name(self, kind: Kind, name: str, attempt_number: int) -> str:
+        """The first of `candidates` that nothing lies under yet."""
+        root = self._root(kind)
+        return next(place for place in candidates(name, attempt_number) if not is_there(root / place))
+
+    def move_out(self, kind: Kind, uuid: str, name: str, place: str) -> tuple[str, ...]:
+        """Move the sample, its receipt inside, to done/PLACE or failed/PLACE by one rename that replaces nothing.
+
+        On another file system a verified copy appears there by one rename; the source stays until `discard`. Repeating
+        is fine: a target that holds this submission's receipt counts as moved. Returns what a copy could not hold
+        (sockets, devices), a sentence each.
+        """
+        source, root = self.folder(uuid, name), self._root(kind)
+        target = root / component(place)
+        missing: tuple[str, ...] = ()
+        if not self.arrived(kind, uuid, place):
+            if not is_there(source):
+                raise Moved(f"{source} is neither in work nor in {root}", remedy="Look for the folder and put it back.")
+            if kind == "failed":
+                _open_for_group(source)
+            _drop_placeholder(source, target)
+            missing = _rename_or_copy(source, target, staging=root / f"{durable.TEMPORARY_PREFIX}{uuid}")
+        durable.fsync_folder(root)
+        if source.parent.exists():
+            durable.fsync_folder(source.parent)
+        return missing
+
+    def arrived(self, kind: Kind, uuid: str, place: str) -> bool:
+        """Whether PLACE holds this submission, by its receipt."""
+        return receipt_owner(self._root(kind) / component(place)) == uuid
+
+    def discard(self, uuid: str) -> None:
+        """Remove what is left in work of a submission that lies elsewhere, durably; nothing left is fine."""
+        durable.remove_tree(self.work / component(uuid))
+        durable.fsync_folder(self.work)
+
+    # Back from done or failed
+
+    def bring_back(self, kind: Kind, place: str, uuid: str, name: str) -> None:
+        """Move a finished sample back into work, without moichord's own files, so that it can be continued.
+
+        From another file system it is copied; `delete` removes the source once the caller has committed. Raises
+        `UsageRefused` if the folder is gone or is not this submission's any more.
+        """
+        source, target = self._root(kind) / component(place), self.folder(uuid, name)
+        _drop_placeholder(source, target)
+        if not is_there(target):
+            self._require_owner(source, uuid)
+            target.parent.mkdir(0o700, exist_ok=True)
+            _rename_or_copy(source, target, staging=target.parent / f"{durable.TEMPORARY_PREFIX}{uuid}")
+            for folder in (target.parent, self.work, source.parent):
+                durable.fsync_folder(folder)
+        for own in OWN_FILES:
+            (target / own).unlink(missing_ok=True)
+        durable.fsync_folder(target)
+
+    def delete(self, kind: Kind, place: str, uuid: str) -> bool:
+        """Delete done/PLACE or failed/PLACE if its receipt is this submission's; say whether it was deleted."""
+        root = self._root(kind)
+        doomed = root / f"{durable.TEMPORARY_PREFIX}{component(uuid)}"
+        durable.remove_tree(doomed)
+        if not self.arrived(kind, uuid, place):
+            return False
+        durable.rename_noreplace(root / place, doomed)
+        durable.fsync_folder(root)
+        durable.remove_tree(doomed)
+        durable.fsync_folder(root)
+        return True
+
+    def _require_owner(self, folder: Path, uuid: str) -> None:
+        owner = receipt_owner(folder)
+        if owner == uuid:
+            return
+        if not is_there(folder):
+            problem = f"{folder} is gone: it was moved, renamed or deleted"
+        elif owner is None:
+            problem = f"{folder} was altered: its {RECEIPT_NAME} is missing or cannot be read"
+        else:
+            problem = f"{folder} was altered: its {RECEIPT_NAME} is that of another submission"
+        raise UsageRefused(problem, remedy="Drop the sample into the inbox again as a new submission.")
+
+    def _root(self, kind: Kind) -> Path:
+        return self.done if kind == "done" else self.failed
+
+
+def _rename_or_copy(source: Path, target: Path, *, staging: Path) -> tuple[str, ...]:
+    """Rename, or across file systems copy under the name `staging` and rename that; the source then stays."""
+    try:
+        durable.rename_noreplace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    else:
+        return ()
+    durable.remove_tree(staging)
+    missing = durable.copy_tree_verified(source, staging)
+    try:
+        durable.rename_noreplace(staging, target)
+    except FileExistsError:
+        durable.remove_tree(staging)
+        raise
+    return missing
+
+
+def _drop_placeholder(source: Path, target: Path) -> None:
+    """Beside its source, an empty target is what a rename cut short leaves where the system has no renameat2."""
+    if is_there(source):
+        with suppress(OSError):
+            target.rmdir()
+
+
+def _open_for_group(folder: Path) -> None:
+    """Let technicians take the sample back: the group may change its folders, files keep their permissions."""
+    for here, _, _ in os.walk(folder):
+        with suppress(PermissionError):  # a folder of the scanner's own user; its files can be taken all the same
+            os.chmod(here, stat.S_IMODE(os.stat(here).st_mode) | _GROUP_MAY_CHANGE)
+
+
+def _why_not_taken(error: OSError) -> str:
+    if error.errno in _FORBIDDEN:
+        return (
+            "moichord may not rename this folder: it belongs to another user. "
+            "Ask for group write permission in the inbox (see the README, Samba)"
+        )
+    if error.errno == errno.EBUSY:
+        return "this folder is in use: close the programs that have it open, or unmount what is mounted in it"
+    return f"moichord cannot take this folder: {error.strerror}"

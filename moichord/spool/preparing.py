@@ -1,0 +1,122 @@
+"""Before anything moves: whether the folders can serve, and whose work folder it is.
+
+Owns the start-up checks of the four folders and the mark that ties `work` to one state. It must not move a sample,
+except for returning those of a lost state to the inbox when a person asks for it. `ConfigurationInvalid` and
+`ForeignFolder` leave it, and `OSError` from below.
+"""
+
+import errno
+import stat
+import uuid as uuids
+from contextlib import suppress
+from pathlib import Path
+
+from moichord import durable
+from moichord.errors import ConfigurationInvalid, ForeignFolder
+from moichord.sample import printable
+from moichord.spool.names import candidates, is_there, orphans
+
+_OWNER_NAME = ".moichord-state"
+_PROBE_PREFIX = f"{durable.TEMPORARY_PREFIX}probe-"
+
+
+def require_folders(**folders: Path) -> None:
+    """Raise `ConfigurationInvalid` with all folders, by their configuration keys, that are not there."""
+    problems = [problem for key, folder in folders.items() if (problem := _folder_problem(key, folder))]
+    if problems:
+        raise ConfigurationInvalid(problems)
+
+
+def _folder_problem(key: str, folder: Path) -> str | None:
+    try:
+        is_folder = stat.S_ISDIR(folder.stat().st_mode)
+    except OSError as error:
+        return f"folders.{key}: {folder}: {error.strerror}: create it, or mount the share that holds it"
+    return None if is_folder else f"folders.{key}: {folder} is not a folder"
+
+
+def create_work(work: Path) -> None:
+    """Make sure that `work` exists and is the daemon's own (mode 0700)."""
+    try:
+        work.mkdir(0o700, exist_ok=True)
+        if stat.S_IMODE(work.stat().st_mode) & 0o077:
+            work.chmod(0o700)
+    except OSError as error:
+        remedy = "create it for the user that moichord runs as, with mode 0700"
+        raise ConfigurationInvalid([f"folders.work: {work}: {error.strerror}: {remedy}"]) from error
+
+
+def own_work(work: Path, inbox: Path, state_uuid: str, *, adopt: bool) -> tuple[str, ...]:
+    """Write into `work` which state it belongs to, or compare.
+
+    The work folder of another state raises `ForeignFolder`, or with `adopt` is taken over: the samples in it return to
+    the inbox, and the names they got there are returned.
+    """
+    owner = _owner(work)
+    if owner == state_uuid:
+        return ()
+    left = orphans(work)
+    returned: tuple[str, ...] = ()
+    if owner is not None or left:
+        if not adopt:
+            raise _foreign(work, owner, state_uuid)
+        returned = tuple(name for uuid in left for name in _return_to_inbox(work, inbox, uuid))
+    durable.replace_text(work / _OWNER_NAME, f"{state_uuid}\n", mode=0o600)
+    return returned
+
+
+def _owner(work: Path) -> str | None:
+    try:
+        return (work / _OWNER_NAME).read_text("utf-8", "surrogateescape").strip()
+    except FileNotFoundError:
+        return None
+
+
+def _foreign(work: Path, owner: str | None, state_uuid: str) -> ForeignFolder:
+    whose = f"belongs to another state ({printable(owner)})" if owner else "holds samples of an unknown state"
+    return ForeignFolder(
+        f"{work} {whose}; this state is {state_uuid}",
+        remedy="Set folders.work and state to a pair that belongs together. If the other state is lost, "
+        "`moichord run --adopt-work` returns the samples in this folder to the inbox.",
+    )
+
+
+def _return_to_inbox(work: Path, inbox: Path, uuid: str) -> list[str]:
+    returned = []
+    for path in sorted((work / uuid).iterdir()):
+        if path.name.startswith(durable.TEMPORARY_PREFIX):
+            continue
+        name = next(name for name in candidates(path.name, 1) if not is_there(inbox / name))
+        durable.rename_noreplace(path, inbox / name)
+        returned.append(name)
+    durable.fsync_folder(inbox)
+    durable.remove_tree(work / uuid)
+    durable.fsync_folder(work)
+    return returned
+
+
+def remove_probes(*folders: Path) -> None:
+    """Remove what `rename_problem` left behind when it was cut short."""
+    for folder in folders:
+        for path in folder.glob(f"{_PROBE_PREFIX}*"):
+            path.rmdir()
+
+
+def rename_problem(inbox: Path, work: Path) -> str | None:
+    """Why a sample could not be renamed from inbox to work, found out by renaming an empty folder; None if it can."""
+    name = f"{_PROBE_PREFIX}{uuids.uuid4()}"
+    try:
+        (inbox / name).mkdir(0o700)
+        durable.rename_noreplace(inbox / name, work / name)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return (
+                f"folders.work: {work} must be on the same file system as {inbox}, and under systemd both below"
+                " one path of ReadWritePaths: a sample is taken by one rename"
+            )
+        return f"folders.inbox: moichord cannot rename a folder from {inbox} to {work}: {error.strerror}"
+    finally:
+        for folder in (inbox, work):
+            with suppress(OSError):
+                (folder / name).rmdir()
+    return None
