@@ -9,12 +9,12 @@ Knows files, not samples: nothing else of moichord is imported here, so that it 
 Errors: `DicomError` and `OSError`, no others.
 
     reading      positioned reads, a bounded window       encoding     VRs, element headers, transfer syntaxes
-    part10       walk a file                              completeness is it whole?
-    values       read single values                       charset      bytes and text
-    identity     whose image is it?                       dictionary   keywords, and what may be set
-    present      what coercion needs to know              coercion     wanted and present -> edits
-    validation   may this value be written?               original_attributes  the record of a change
-    splice       new header ++ untouched tail             errors       what leaves the package
+    walker       from element to element                  part10       walk a file
+    completeness is it whole?                             values       read single values
+    charset      bytes and text                           identities   whose image is it?
+    dictionary   keywords, and what may be set            present      what coercion needs to know
+    coercion     wanted and present -> edits              validation   may this value be written?
+    original_attributes   the record of a change          splice       new header ++ untouched tail
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,13 @@ from moichord.dicom.completeness import check_tail, inspect
 from moichord.dicom.dictionary import Attribute, lookup
 from moichord.dicom.encoding import Edit, Element
 from moichord.dicom.errors import Changed, DicomError, Incomplete, Malformed, NotDicom, Unfit
-from moichord.dicom.identity import Disagreement, Identity, disagreements, identity
-from moichord.dicom.part10 import Budget, Part10, walk
+from moichord.dicom.identities import Disagreement, Identity, disagreements, identity
+from moichord.dicom.part10 import Part10, walk
 from moichord.dicom.present import read_present
 from moichord.dicom.reading import PositionedFile
 from moichord.dicom.splice import ImageStream, TaggedImage
 from moichord.dicom.values import value
+from moichord.dicom.walker import Budget
 
 __all__ = [
     "Attribute",

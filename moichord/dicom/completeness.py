@@ -15,9 +15,10 @@ from moichord.dicom.encoding import (
     is_standard_encapsulated,
 )
 from moichord.dicom.errors import Incomplete, Malformed
-from moichord.dicom.part10 import Budget, Part10, Walker, walk
+from moichord.dicom.part10 import Part10, walk
 from moichord.dicom.reading import PositionedFile, Window
 from moichord.dicom.values import number, value
+from moichord.dicom.walker import Budget, Walker
 
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
@@ -31,7 +32,9 @@ _COLUMNS = 0x00280011
 _BITS_ALLOCATED = 0x00280100
 _MEDIA_STORAGE_SOP_CLASS_UID = 0x00020002
 _PIXEL_DATA_PROVIDER_URL = 0x00287FE0
-_FRAME_BY_FRAME = ("1.2.840.10008.1.2.5", *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91)))
+_JPEG_FAMILY = "1.2.840.10008.1.2.4."
+_RLE = "1.2.840.10008.1.2.5"
+_VIDEO_FROM = 100
 
 
 def inspect(file: PositionedFile, budget: Budget | None = None) -> Part10:
@@ -98,11 +101,17 @@ def _check_pixels(file: PositionedFile, part10: Part10, element: Element, walker
 def _require_fragments(file: PositionedFile, part10: Part10, element: Element, walker: Walker) -> None:
     fragments = walker.fragments(element.value_offset)[1]
     frames = number(file, part10, _NUMBER_OF_FRAMES) or 1
-    needed = frames if part10.transfer_syntax in _FRAME_BY_FRAME else 1
+    needed = frames if _is_frame_by_frame(part10.transfer_syntax) else 1
     if fragments < needed:
         raise Malformed(
             f"{frames} frames, but only {fragments} fragments of pixel data", tag=element.tag, offset=element.offset
         )
+
+
+def _is_frame_by_frame(transfer_syntax: str) -> bool:
+    """Whether no fragment can hold two frames: so for RLE and still pictures, but not for video (PS3.5 A.4)."""
+    last = transfer_syntax.removeprefix(_JPEG_FAMILY)
+    return transfer_syntax == _RLE or (last.isdigit() and int(last) < _VIDEO_FROM)
 
 
 def _native_length(file: PositionedFile, part10: Part10, tag: int) -> int | None:

@@ -6,7 +6,7 @@ Owns names and permissions. It must not know files. Errors: `ValueError`, worded
 import re
 from dataclasses import dataclass
 
-from moichord.dicom.encoding import TEXT_VRS
+from moichord.dicom.encoding import LAST_EDITABLE, TEXT_VRS
 
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),\s?([0-9A-Fa-f]{4})\)?")
 _SETTABLE_VRS = TEXT_VRS | frozenset(
@@ -107,6 +107,8 @@ def _require_settable(attribute: Attribute) -> None:
     tag, keyword = attribute.tag, attribute.keyword
     if tag >> 16 <= 0x0002:
         raise ValueError(f"{keyword} is file meta information; it follows from the file and cannot be set")
+    if tag > LAST_EDITABLE:
+        raise ValueError(f"{keyword} lies behind group 2FFF; only attributes before that can be set")
     if tag in _IDENTITY_UIDS:
         raise ValueError(f"{keyword} identifies the object and must never change")
     if tag in _PIXEL_DESCRIPTION:

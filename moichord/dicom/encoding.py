@@ -18,12 +18,15 @@ PIXEL_DATA = 0x7FE00010
 DIGITAL_SIGNATURES = 0xFFFAFFFA
 MAC_PARAMETERS = 0x4FFE0001
 TRAILING_PADDING = 0xFFFCFFFC
+TAIL = 0x7FE00000
+LAST_EDITABLE = 0x2FFFFFFF
+"""Up to here a header is held in memory; contours and per-frame groups of any size come behind it."""
 
-SHORT_VRS = frozenset(
-    ["AE", "AS", "AT", "CS", "DA", "DS", "DT", "FL", "FD", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM"]
-    + ["UI", "UL", "US"]
-)
+_SHORT_TEXT_VRS = frozenset(["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI"])
+SHORT_VRS = _SHORT_TEXT_VRS | frozenset(["AT", "FL", "FD", "SL", "SS", "UL", "US"])
+"""The VRs with a 16-bit length in explicit VR (PS3.5 7.1.2); all others have one of 32 bits."""
 LONG_VRS = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"])
+KNOWN_VRS = SHORT_VRS | LONG_VRS
 TEXT_VRS = frozenset(["LO", "LT", "PN", "SH", "ST", "UC", "UT"])
 """The VRs that SpecificCharacterSet (0008,0005) governs (PS3.5 6.1.2.2)."""
 
@@ -116,7 +119,7 @@ def encode_element(tag: int, vr: str, value: bytes, encoding: Encoding) -> bytes
         return start + struct.pack(encoding.order + "I", len(value)) + value
     if vr in SHORT_VRS:
         if len(value) > 0xFFFF:
-            raise Malformed(f"a value of VR {vr} cannot be longer than 65535 bytes", tag=tag, need=len(value), have=0xFFFF)
+            raise Malformed(f"{len(value)} bytes are too many for a value of VR {vr}", tag=tag)
         return start + vr.encode("ascii") + struct.pack(encoding.order + "H", len(value)) + value
     return start + vr.encode("ascii") + b"\0\0" + struct.pack(encoding.order + "I", len(value)) + value
 

@@ -16,9 +16,10 @@ from moichord.dicom.encoding import (
 )
 from moichord.dicom.errors import DicomError
 from moichord.dicom.original_attributes import ORIGINAL_ATTRIBUTES_SEQUENCE
-from moichord.dicom.part10 import Budget, Part10, Walker
+from moichord.dicom.part10 import Part10
 from moichord.dicom.reading import PositionedFile, Window
 from moichord.dicom.values import SPECIFIC_CHARACTER_SET, Raw, character_set, effective_vr, raw
+from moichord.dicom.walker import Budget, Walker
 
 _RECORD_LIMIT = 16 * 1024 * 1024
 

@@ -18,13 +18,14 @@ from blake3 import blake3
 
 from moichord.dicom.encoding import (
     EXPLICIT_LITTLE,
+    TAIL,
     TRAILING_PADDING,
     Edit,
     Element,
     encode_element,
 )
 from moichord.dicom.errors import Changed, Malformed
-from moichord.dicom.part10 import TAIL, Part10, Preamble
+from moichord.dicom.part10 import Part10, Preamble
 from moichord.dicom.reading import PositionedFile
 
 IMPLEMENTATION_CLASS_UID = b"2.25.302558041326489229563046402843279713121"
@@ -37,7 +38,7 @@ _IMPLEMENTATION = {
     ),
     0x00020013: encode_element(0x00020013, "SH", IMPLEMENTATION_VERSION_NAME, EXPLICIT_LITTLE),
 }
-_NOT_SUPPORTED = frozenset([errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM])
+_NOT_SUPPORTED = frozenset([errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF])
 
 
 class TaggedImage:
@@ -106,10 +107,11 @@ class TaggedImage:
         copy = getattr(os, "copy_file_range", None)
         if copy is None or not hasattr(out, "fileno"):
             return 0
-        copied = 0
+        copied = start = 0
         try:
             target = out.fileno()
             out.flush()
+            start = out.tell()
             source = self.file.file.fileno()
             while copied < self.tail_length:
                 count = copy(source, target, self.tail_length - copied, self.tail_offset + copied)
@@ -120,7 +122,7 @@ class TaggedImage:
             if error.errno not in _NOT_SUPPORTED and error.errno is not None:
                 raise
         if copied:
-            out.seek(self.header_length + copied)
+            out.seek(start + copied)
         return copied
 
 

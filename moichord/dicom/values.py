@@ -91,7 +91,7 @@ def text_of(found: Raw, tag: int, encoding: Encoding, terms: tuple[str, ...]) ->
 
 
 def significant(text: str, vr: str) -> str:
-    """What of a text counts: leading spaces do in ST, LT, UT; trailing empty components of a name do not (PS3.5 6.2)."""
+    """What of a text counts: leading spaces do in ST, LT, UT; a name's trailing empty components do not."""
     if vr in ("ST", "LT", "UT"):
         return text.rstrip(" \0")
     parts = [part.strip(" \0") for part in text.split("\\")] if vr != "UR" else [text.strip(" \0")]
