@@ -1,7 +1,10 @@
 """What has arrived?
 
-doorbell   rings when something changes in the inbox; may miss things
-scanner    the truth: reads the inbox into manifests and verdicts
-seen       the words for what a scan saw, as plain data
-settling   pure: manifests over time -> take | not yet, because ...
+    doorbell     rings when something changes in the inbox; may miss things
+    filesystem   what the inbox lies on, and whether the kernel still watches it
+    scanner      the truth: reads the inbox into manifests and verdicts
+    seen         the words for what a scan saw, as plain data
+    settling     pure: manifests over time -> take | not yet, because ...
+
+Owns the question, from the first event to the taking. It must not know what is done for a sample afterwards.
 """
