@@ -9,7 +9,8 @@ A script is a function of a `Peer`. Scripts follow one another, connection by co
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -109,12 +110,9 @@ class FaultServer:
         self.reached = threading.Event()
         self.ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
         self._threads: list[threading.Thread] = []
         self._open: list[socket.socket] = []
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
 
     @property
     def url(self) -> str:
@@ -149,18 +147,14 @@ class FaultServer:
             self._start(self._serve, connection, script)
 
     def _serve(self, connection: socket.socket, script: Script) -> None:
-        with connection:
-            try:
-                script(Peer(connection, self))
-            except OSError:
-                pass  # the client has gone: many of these tests are about that
+        # Many of these tests are about the client going away.
+        with connection, suppress(OSError):
+            script(Peer(connection, self))
 
 
 def _shut(one: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
     one.close()
 
 
@@ -243,10 +237,8 @@ def in_turn(*answers: bytes) -> Script:
     """Answer the requests of one connection one after the other; the last answer stays."""
 
     def script(peer: Peer) -> None:
-        waiting: Iterable[bytes] = iter(answers)
-        last = b""
+        waiting = list(answers)
         while peer.request() is not None:
-            last = next(iter(waiting), last)  # type: ignore[call-overload]
-            peer.send(last)
+            peer.send(waiting.pop(0) if len(waiting) > 1 else waiting[0])
 
     return script

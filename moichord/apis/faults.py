@@ -70,6 +70,8 @@ def _is_timeout(error: BaseException) -> bool:
 
 
 def _tls_fault(error: BaseException, phase: Phase) -> Fault | None:
+    if _is_missing_file(error):
+        return Fault.TLS
     if isinstance(error, ssl.SSLCertVerificationError):
         return Fault.CERTIFICATE
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
@@ -78,9 +80,15 @@ def _tls_fault(error: BaseException, phase: Phase) -> Fault | None:
         return None
     if isinstance(error, ssl.SSLError) and phase is not Phase.CONNECTING:
         # With TLS 1.3 a server refuses our certificate only after we have begun to send.
-        return Fault.TLS if "ALERT" in (error.reason or "") else Fault.LOST
+        reason = error.reason or ""
+        return Fault.TLS if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason else Fault.LOST
     wraps_nothing = not any(isinstance(one, OSError) for one in _unwrapped(error))
     return Fault.TLS if isinstance(error, ssl.SSLError) or wraps_nothing else None
+
+
+def _is_missing_file(error: BaseException) -> bool:
+    # requests looks for ca_file, client_cert and client_key itself, and says so in an OSError without a number.
+    return type(error) is OSError and error.errno is None and "invalid path" in str(error)
 
 
 def _network_fault(error: BaseException, phase: Phase) -> Fault | None:
@@ -125,7 +133,7 @@ def _words(error: BaseException) -> str:
         return error.reason.replace("_", " ").lower()
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if isinstance(error, OSError) and str(error).startswith("Tunnel connection failed"):
+    if _is_missing_file(error) or str(error).startswith("Tunnel connection failed"):
         return str(error)
     if isinstance(error, http.client.RemoteDisconnected):
         return "closed without an answer"

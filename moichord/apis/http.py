@@ -85,7 +85,10 @@ class Answer:
 
 
 class Client:
-    """Sends requests to one endpoint, from any number of threads, over connections that are kept open."""
+    """Sends requests to one endpoint, from any number of threads, over at most `pool_size` connections kept open.
+
+    More threads than that may send at once; their connections are closed afterwards.
+    """
 
     def __init__(self, endpoint: Endpoint, *, clock: Clock | None = None, pool_size: int = 4) -> None:
         self.endpoint = endpoint
@@ -132,7 +135,10 @@ class Client:
         return self.send(b"", method=method).status
 
     def stop_now(self) -> None:
-        """End all requests under way and refuse new ones: their threads get Stopped. Safe from any thread."""
+        """End all requests under way and refuse new ones: their threads get Stopped. Safe from any thread.
+
+        A thread that is still connecting notices when it is connected, or when the time for that is over.
+        """
         with self._lock:
             self._stopped = True
             ending = list(self._under_way)
@@ -194,6 +200,7 @@ class _Session(requests.Session):
 def _session(pool_size: int) -> requests.Session:
     session = _Session()
     session.trust_env = False
+    # The template never sends cookies; without this they would be collected for nothing.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = BoundedAdapter(pool_size)
     session.mount("http://", adapter)

@@ -28,6 +28,7 @@ from moichord.errors import Stopped
 
 BLOCK = 1024 * 1024
 _PIECE = 256 * 1024
+_LAST_WORD = 5.0
 
 
 class Limits(Protocol):
@@ -51,6 +52,7 @@ class Exchange:
         self.began = False
         self.body_complete = False
         self.stopped = False
+        self._stalled = False
         self._limits = limits
         self._monotonic = clock.monotonic
         self._overdue_at = None if limits.total is None else clock.monotonic() + limits.total
@@ -71,10 +73,17 @@ class Exchange:
     def sent(self) -> None:
         """The request is sent, or as much of it as the server wanted; the answer is due."""
         self._refuse_if_stopped()
+        if self._stalled:
+            self._deadline = self._monotonic() + self._bounded(_LAST_WORD)
+            return
         self.phase = Phase.WAITING
         if self._deadline is None:
             # Without a total of its own, a request still may not be answered by a byte now and then.
             self._deadline = self._monotonic() + self._limits.read
+
+    def stalled(self) -> None:
+        """The server has stopped reading: what it has to say about that must be here already."""
+        self._stalled = True
 
     def send_timeout(self) -> float:
         """Seconds that the next piece may take; raises TimeoutError if there are none left."""
@@ -196,7 +205,7 @@ class BoundedConnection(HTTPConnection):
         view = memoryview(data)
         while view:
             self.sock.settimeout(exchange.send_timeout())
-            view = view[self._send_piece(view[:_PIECE]) :]
+            view = view[self._send_piece(view[:_PIECE], exchange) :]
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3
         if self._exchange is not None:
@@ -204,16 +213,17 @@ class BoundedConnection(HTTPConnection):
             self.response_class = self._bounded_answer  # type: ignore[assignment]
         return super().getresponse()
 
-    def _send_piece(self, piece: memoryview) -> int:
+    def _send_piece(self, piece: memoryview, exchange: Exchange) -> int:
+        # urllib3 looks for an answer only after a broken pipe, but it may be here after any loss.
         try:
             return self.sock.send(piece)
         except TimeoutError:
-            if wait_for_read(self.sock, 0.0):
-                raise BrokenPipeError("the server stopped reading; its answer is here") from None
-            raise
+            if not wait_for_read(self.sock, 0.0):
+                raise
+            exchange.stalled()
+            raise BrokenPipeError("the server stopped reading") from None
         except OSError as error:
-            # urllib3 looks for an answer only after a broken pipe: it may be here after any loss.
-            raise BrokenPipeError(str(error)) from error
+            raise BrokenPipeError("the connection was lost while sending") from error
 
     def _bounded_answer(self, connection: socket.socket, **options: Any) -> http.client.HTTPResponse:
         if self._exchange is None:
