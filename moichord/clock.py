@@ -1,7 +1,7 @@
 """Time, waiting and stopping, injected wherever a module needs them.
 
-Owns the two clocks (wall-clock UTC for what is persisted, monotonic for what is measured) and the one event
-that ends the process. It must not know what is being waited for. No error leaves it.
+Owns the two clocks (wall-clock UTC for what is persisted, monotonic for what is measured) and the bell that wakes.
+It must not know what is being waited for. No error leaves it.
 """
 
 import threading
@@ -36,3 +36,27 @@ class SystemClock:
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         return event.wait(max(0.0, seconds))
+
+
+class Bell:
+    """Wakes those who wait for work. A ring between looking for work and waiting is not lost."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Condition()
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        """How often it has rung; to be read before looking for work."""
+        with self._rung:
+            return self._count
+
+    def ring(self) -> None:
+        with self._rung:
+            self._count += 1
+            self._rung.notify_all()
+
+    def wait(self, count: int, seconds: float) -> None:
+        """Return when it has rung since it had rung `count` times, or after `seconds`."""
+        with self._rung:
+            self._rung.wait_for(lambda: self._count != count, timeout=seconds)

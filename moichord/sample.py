@@ -108,7 +108,11 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One trip of one sample. `reason` says why it waits or how it ended; `remedy` what a person can do."""
+    """One trip of one sample.
+
+    `reason` says why it waits or how it ended, `remedy` what a person can do. `intent` and `outcome` are set while
+    the folder is to be moved; `doomed` is why it must fail, known when it was taken.
+    """
 
     uuid: str
     sample_id: str
@@ -123,11 +127,14 @@ class Submission:
     held_by: str | None = None
     finished_at: float | None = None
     place: str | None = None
+    intent: str | None = None
+    outcome: State | None = None
     size: int = 0
     file_count: int = 0
     image_count: int = 0
     manifest: str = ""
     doomed: str | None = None
+    repetition: int = 0
 
     @property
     def key(self) -> UUID:

@@ -164,18 +164,9 @@ class Endings:
         """A folder that was to come back could not: the submission stays as it had ended."""
         self._database.write(lambda connection: connection.execute(_STAY_OUT, {"of": submission.uuid}).rowcount)
 
-    def unconcluded(self) -> list[Submission]:
-        """For recovery: submissions whose folder was on its way to done or failed."""
-        return self._read(_OF_INTENT, {"what": "conclude"})
-
     def half_brought_back(self) -> list[Submission]:
         """For recovery: submissions whose folder was on its way back into work."""
         return self._read(_OF_INTENT, {"what": "bring_back"})
-
-    def outcome(self, submission: Submission) -> State:
-        """What was decided for a submission that is on its way out."""
-        with self._database.read() as connection:
-            return State(connection.execute(_ONE, {"of": submission.uuid}).one().outcome)
 
     def _read(self, statement: Any, values: Mapping[str, Any]) -> list[Submission]:
         with self._database.read() as connection:

@@ -45,7 +45,6 @@ _SEEN = (
     .values(manifest=bindparam("seen"), manifest_at=bindparam("now"))
 )
 _SEEN_AT = select(submissions.c.manifest, submissions.c.manifest_at).where(submissions.c.uuid == bindparam("of"))
-_REPETITION = select(submissions.c.repetition).where(submissions.c.uuid == bindparam("of"))
 _IMAGES_OF = select(images).where(images.c.submission == bindparam("of")).order_by(images.c.number)
 _FORGET_IMAGES = delete(images).where(images.c.submission == bindparam("of"))
 _PLAN = images.insert()
@@ -135,11 +134,6 @@ class QueueJournal:
     def images(self) -> list[Image]:
         with self._database.read() as connection:
             return [image_of(row) for row in connection.execute(_IMAGES_OF, {"of": self.submission.uuid})]
-
-    def repetition(self) -> int:
-        """How often analytics was repeated on purpose."""
-        with self._database.read() as connection:
-            return int(connection.execute(_REPETITION, {"of": self.submission.uuid}).scalar_one())
 
     def unchanged_for(self, manifest: str) -> float:
         """Seconds since the sample's files were last seen to change; a new manifest is remembered and gives 0."""

@@ -16,7 +16,9 @@ from moichord.sample import Change, Event, Image, State, Step, StepRecord, Submi
 
 _ADD_HISTORY = history.insert()
 _SUBMISSION_FIELDS = tuple(
-    name for name in Submission.__dataclass_fields__ if name in submissions.c and name not in {"state", "step"}
+    name
+    for name in Submission.__dataclass_fields__
+    if name in submissions.c and name not in {"state", "step", "outcome"}
 )
 _IMAGE_FIELDS = tuple(name for name in Image.__dataclass_fields__ if name not in {"changes", "warnings"})
 
@@ -27,7 +29,8 @@ class IllegalTransition(MoichordError):
 
 def submission_of(row: Row[Any]) -> Submission:
     fields = {name: getattr(row, name) for name in _SUBMISSION_FIELDS}
-    return Submission(state=State(row.state), step=Step(row.step), **fields)
+    outcome = None if row.outcome is None else State(row.outcome)
+    return Submission(state=State(row.state), step=Step(row.step), outcome=outcome, **fields)
 
 
 def image_of(row: Row[Any]) -> Image:

@@ -78,7 +78,7 @@ _COUNT_FAILURE = (
     )
 )
 _ONE = select(submissions).where(s.uuid == bindparam("of"))
-_LEFT_PROCESSING = select(submissions).where(_PROCESSING, s.intent.is_(None))
+_LEFT_PROCESSING = select(submissions).where(_PROCESSING)
 
 
 class Transitions:

@@ -1,0 +1,242 @@
+"""From the inbox into work: the one thread that looks, judges and takes.
+
+Owns the cycle bell -> scan -> judge -> record -> take. The scan is the truth; the doorbell only makes it early. It
+must not know what is done with a sample afterwards. Nothing but StateUnwritable leaves `look`.
+"""
+
+import logging
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from moichord.clock import Clock
+from moichord.inbox.doorbell import Doorbell
+from moichord.inbox.scanner import Scanner
+from moichord.inbox.seen import FolderSeen, InboxSeen
+from moichord.inbox.settling import NotYet, SettleRule, Take, Tracked, judge, restored
+from moichord.queue.arrivals import Arrival, Arrivals, Taking
+from moichord.queue.requests import Requests
+from moichord.sample import Submission, printable
+from moichord.spool import Spool
+
+log = logging.getLogger(__name__)
+
+ATTEMPT_SUFFIX = re.compile(r"\.attempt-\d{3,}(\.\d+)?$")
+SOONEST = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeRules:
+    """The `watch` block as the intake uses it; times in seconds."""
+
+    sample_id: re.Pattern[str]
+    settle: SettleRule
+    scan_interval: float
+
+
+class Intake:
+    """Looks at the inbox, remembers what it saw, and takes what has settled."""
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        doorbell: Doorbell,
+        arrivals: Arrivals,
+        requests: Requests,
+        spool: Spool,
+        clock: Clock,
+        rules: IntakeRules,
+        taken: Callable[[], None],
+    ) -> None:
+        self._scanner = scanner
+        self._doorbell = doorbell
+        self._arrivals = arrivals
+        self._requests = requests
+        self._spool = spool
+        self._clock = clock
+        self._rules = rules
+        self._taken = taken
+        self._tracked: dict[str, Tracked] = {}
+        self._recorded: dict[str, Arrival] = {}
+        self._blocked: dict[str, tuple[str, str]] = {}
+        self._problem: str | None = None
+        self._strays: tuple[str, ...] = ()
+
+    @property
+    def notices(self) -> list[str]:
+        """What people should know about the inbox as a whole."""
+        strays = [f"a loose file in the inbox is left alone: {printable(name)}" for name in self._strays]
+        return ([self._problem] if self._problem else []) + strays
+
+    def restore(self) -> None:
+        """Take up what an earlier process remembered of the receiving samples."""
+        self._recorded = self._arrivals.load()
+        monotonic, now = self._clock.monotonic(), self._clock.now()
+        self._tracked = {
+            name: restored(name, arrival.manifest, arrival.last_change_at, monotonic=monotonic, now=now)
+            for name, arrival in self._recorded.items()
+        }
+
+    def run(self, ring: threading.Event, stopping: threading.Event) -> None:
+        """Look on the bell and every `scan_interval`, until stopping."""
+        wait = 0.0
+        while not stopping.is_set():
+            self._clock.wait(ring, wait)
+            ring.clear()
+            if stopping.is_set():
+                break
+            wait = self.look()
+            if not self._doorbell.healthy():
+                self._doorbell.rebuild()
+
+    def look(self) -> float:
+        """One scan and what follows from it; seconds until the next one is due."""
+        seen = self._scanner.scan()
+        self._note(seen)
+        if seen.problem is not None:
+            return self._rules.scan_interval
+        busy = self._arrivals.busy_samples()
+        paused = self._requests.is_paused()
+        verdicts = [(folder, self._judge(folder, busy)) for folder in seen.folders]
+        ready = [] if paused else _first_of_each(self._takings(verdicts))
+        self._record(verdicts, {taking.folder_name for taking in ready}, paused=paused)
+        self._take(ready)
+        again = [verdict.look_again_in for _, verdict in verdicts if isinstance(verdict, NotYet)]
+        soonest = min((seconds for seconds in again if seconds is not None), default=self._rules.scan_interval)
+        return min(self._rules.scan_interval, max(SOONEST, soonest))
+
+    def _note(self, seen: InboxSeen) -> None:
+        """Say once what is new about the inbox as a whole."""
+        if seen.problem != self._problem:
+            if seen.problem is None:
+                log.warning("the inbox is there again")
+            else:
+                log.error("%s; nothing is taken until that ends", seen.problem)
+        for name in set(seen.strays) - set(self._strays):
+            log.warning("a loose file in the inbox is left alone: %s", printable(name))
+        self._problem = seen.problem
+        self._strays = seen.strays
+
+    def _judge(self, folder: FolderSeen, busy: set[str]) -> Take | NotYet:
+        sample_id = self.sample_id(folder.name)
+        blocked = None
+        if sample_id in busy:
+            blocked = f"an earlier submission of {sample_id} is still being processed"
+        elif folder.name in self._blocked and self._blocked[folder.name][0] == folder.manifest:
+            blocked = self._blocked[folder.name][1]
+        tracked, verdict = judge(
+            folder,
+            self._tracked.get(folder.name),
+            self._rules.settle,
+            monotonic=self._clock.monotonic(),
+            now=self._clock.now(),
+            blocked=blocked,
+        )
+        self._tracked[folder.name] = tracked
+        return verdict
+
+    def sample_id(self, folder_name: str) -> str | None:
+        """The sample ID that a folder's name gives; None if it gives none."""
+        match = self._rules.sample_id.search(ATTEMPT_SUFFIX.sub("", folder_name))
+        return match["sample_id"] if match else None
+
+    def _takings(self, verdicts: list[tuple[FolderSeen, Take | NotYet]]) -> list[Taking]:
+        takings = []
+        for folder, verdict in verdicts:
+            sample_id = self.sample_id(folder.name)
+            if isinstance(verdict, Take) and sample_id is not None:
+                takings.append(
+                    Taking(
+                        folder_name=folder.name,
+                        sample_id=sample_id,
+                        manifest=folder.manifest,
+                        file_count=len(folder.files),
+                        image_count=folder.image_count,
+                        size=folder.size,
+                        smallest_image=folder.smallest_image,
+                        doomed=verdict.doomed,
+                    )
+                )
+        return takings
+
+    def _record(self, verdicts: list[tuple[FolderSeen, Take | NotYet]], ready: set[str], *, paused: bool) -> None:
+        """Write down what has changed about the folders that stay."""
+        present = {folder.name for folder, _ in verdicts}
+        gone = self._recorded.keys() - present
+        changed = []
+        for folder, verdict in verdicts:
+            if folder.name in ready:
+                continue
+            arrival = self._arrival(folder, verdict, paused=paused)
+            if self._recorded.get(folder.name) != arrival:
+                changed.append(arrival)
+        if changed or gone:
+            self._arrivals.record(changed, gone)
+        for name in gone:
+            del self._recorded[name]
+        for name in self._tracked.keys() - present:
+            del self._tracked[name]
+        for arrival in changed:
+            before = self._recorded.get(arrival.folder_name)
+            self._recorded[arrival.folder_name] = arrival
+            if before is None:
+                log.info("receiving", extra={"sample": arrival.sample_id or printable(arrival.folder_name)})
+
+    def _arrival(self, folder: FolderSeen, verdict: Take | NotYet, *, paused: bool) -> Arrival:
+        before = self._recorded.get(folder.name)
+        if isinstance(verdict, NotYet):
+            reason = verdict.reason
+        else:
+            reason = "moichord is paused" if paused else "another folder of the same sample is taken first"
+        tracked = self._tracked[folder.name]
+        return Arrival(
+            folder_name=folder.name,
+            sample_id=self.sample_id(folder.name),
+            reason=reason,
+            manifest=folder.manifest,
+            first_seen_at=before.first_seen_at if before else self._clock.now(),
+            last_change_at=tracked.last_change_at,
+            file_count=len(folder.files),
+            image_count=folder.image_count,
+            size=folder.size,
+        )
+
+    def _take(self, ready: list[Taking]) -> None:
+        """Intent, renames, one fsync of each parent, result: for all that settled together."""
+        if not ready:
+            return
+        intended = self._arrivals.intend(ready)
+        refusals = self._spool.take([(submission.folder_name, submission.uuid) for submission in intended])
+        moved = [submission for submission in intended if refusals[submission.uuid] is None]
+        self._arrivals.taken(moved)
+        for submission in moved:
+            self._recorded.pop(submission.folder_name, None)
+            self._tracked.pop(submission.folder_name, None)
+            self._blocked.pop(submission.folder_name, None)
+            log.info(
+                "taken, attempt %d, %d images",
+                submission.attempt_number,
+                submission.image_count,
+                extra={"sample": submission.sample_id, "submission": submission.uuid},
+            )
+        for submission in intended:
+            refusal = refusals[submission.uuid]
+            if refusal is not None:
+                self._stays(submission, refusal.problem)
+        if moved:
+            self._taken()
+
+    def _stays(self, submission: Submission, problem: str) -> None:
+        """The folder may not be renamed: it stays, with that reason, until something about it changes."""
+        self._arrivals.withdraw(submission, problem)
+        self._blocked[submission.folder_name] = (submission.manifest, problem)
+        log.warning("not taken: %s", problem, extra={"sample": submission.sample_id})
+
+
+def _first_of_each(takings: list[Taking]) -> list[Taking]:
+    """One folder for each sample ID: of two that settled together, the second waits for the first."""
+    chosen: dict[str, Taking] = {}
+    for taking in takings:
+        chosen.setdefault(taking.sample_id, taking)
+    return list(chosen.values())

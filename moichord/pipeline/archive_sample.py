@@ -1,0 +1,75 @@
+"""Step 5: lay every image as it is to be kept, and note the SHA-256 of what was sent.
+
+Owns the images' final form in work; moving the folder to done is the worker's, deleting images (`archive.images:
+none`) happens there too, once the receipt is durable. Errors: SampleFailure, OSError of the disk, Stopped.
+
+It can be repeated at any point: an image that lies there in its new form already is recognised by its length and the
+digest of its header.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from blake3 import blake3
+
+from moichord.dicom import PositionedFile, TaggedImage
+from moichord.durable import replace_file
+from moichord.pipeline.equipment import Equipment
+from moichord.pipeline.image_files import changed_while_sent, dressed, opened
+from moichord.pipeline.journal import Journal
+from moichord.pipeline.wanted_tags import Tagging
+from moichord.sample import Image, native
+
+BLOCK = 1024 * 1024
+
+
+def archive_sample(journal: Journal, equipment: Equipment, folder: Path, tagging: Mapping[str, Any]) -> None:
+    """Return when every image that was sent lies as `archive.images` says."""
+    wanted = Tagging.from_json(tagging)
+    for image in journal.images():
+        if image.carried or image.sha256 is not None:
+            continue
+        sha256 = lay(folder, image, wanted, equipment, update=equipment.archive_images == "updated")
+        journal.archived(image, sha256)
+
+
+def lay(folder: Path, image: Image, tagging: Tagging, equipment: Equipment, *, update: bool) -> str:
+    """Lay one image in its new form (`update`) or leave it as received; SHA-256 of the whole file as sent."""
+    with opened(folder, image.relative_path) as file:
+        if is_updated(file, image):
+            return _sha256(file)
+        tagged = _as_planned(file, image, tagging, equipment)
+        sha256 = tagged.sha256()
+        if not update or tagged.unchanged:
+            return sha256
+
+    def write(target: BinaryIO) -> None:
+        # Opened again, and closed before the file is replaced: Windows replaces no open file.
+        with opened(folder, image.relative_path) as file:
+            _as_planned(file, image, tagging, equipment).write_to(target)
+
+    replace_file(native(folder, image.relative_path), write)
+    return sha256
+
+
+def _as_planned(file: PositionedFile, image: Image, tagging: Tagging, equipment: Equipment) -> TaggedImage:
+    tagged = dressed(file, tagging, equipment.tags).image
+    if file.stamp != (image.inode, image.size, image.mtime_ns) or tagged.header_digest != image.header_digest:
+        raise changed_while_sent(image.relative_path)
+    return tagged
+
+
+def is_updated(file: PositionedFile, image: Image) -> bool:
+    """Whether the file is `image` in the form in which it was sent."""
+    if file.size != image.sent_length:
+        return False
+    return bool(blake3(file.read_at(0, image.header_length)).hexdigest() == image.header_digest)
+
+
+def _sha256(file: PositionedFile) -> str:
+    digest = hashlib.sha256()
+    for offset in range(0, file.size, BLOCK):
+        digest.update(file.read_at(offset, BLOCK))
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""What the steps work with: the three APIs, the upload pool, the rules of the configuration, a clock.
+
+Owns these bundles only. They are wired once (`wiring`) and shared by all submissions that begin until the next
+reload. It must not decide anything. No error leaves it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+from moichord.apis.analytics import AnalyticsApi
+from moichord.apis.metadata import MetadataApi
+from moichord.apis.upload import Uploader
+from moichord.clock import Clock
+from moichord.pipeline.upload_pool import UploadPool
+from moichord.sample import Submission
+from moichord.tag_rules import TagRule
+from moichord.templates import JsonTemplate, Template
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a sample's folder holds now. Paths are relative to it.
+
+    `unfinished` names what may still become complete, each with its problem; `unusable` are sentences about what can
+    never be processed.
+    """
+
+    manifest: str
+    images: tuple[str, ...]
+    unfinished: tuple[tuple[str, str], ...] = ()
+    unusable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TagPolicy:
+    """The `tags` and `dicom` blocks of the configuration."""
+
+    rules: tuple[TagRule, ...]
+    consistent: tuple[str, ...] = ()
+    record_changes: bool = True
+    signed: Literal["fail", "strip"] = "fail"
+    non_image: Literal["upload", "carry"] = "upload"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a sample is waited for, in seconds."""
+
+    settle_time: float
+    incomplete_timeout: float
+    unknown_sample_grace: float
+
+
+class OnSent(Protocol):
+    """Told how many bytes of an image have gone out, as they go."""
+
+    def __call__(self, submission: str, relative_path: str, sent: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallTemplate:
+    """What one API is sent besides its address: templates for the JSON body (None: none), headers and parameters."""
+
+    body: JsonTemplate | None
+    headers: Mapping[str, Template]
+    params: Mapping[str, Template]
+
+    def render(self, names: Mapping[str, object]) -> "Call":
+        """With every gap filled. Raises ValueMissing, ValueUnsuitable."""
+        return Call(
+            # The configuration has checked that it is an object.
+            None if self.body is None else cast(dict[str, Any], self.body.render(names)),
+            {name: template.render(names) for name, template in self.headers.items()},
+            {name: template.render(names) for name, template in self.params.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it is to be made."""
+
+    body: dict[str, Any] | None
+    headers: dict[str, str]
+    params: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """Everything that the steps use. `analytics` is None when it is switched off."""
+
+    metadata: MetadataApi
+    uploader: Uploader
+    analytics: AnalyticsApi | None
+    metadata_call: CallTemplate
+    upload_call: CallTemplate
+    analytics_call: CallTemplate
+    tags: TagPolicy
+    patience: Patience
+    accept_already_stored: bool
+    archive_images: Literal["updated", "original", "none"]
+    look: Callable[[Path], Contents]
+    pool: UploadPool
+    clock: Clock
+    on_sent: OnSent
+
+
+def names_of(submission: Submission, metadata: Mapping[str, object] | None = None) -> dict[str, object]:
+    """The names that templates may use."""
+    names: dict[str, object] = {
+        "sample_id": submission.sample_id,
+        "attempt_number": submission.attempt_number,
+        "submission": submission.uuid,
+    }
+    return names if metadata is None else {**names, "metadata": metadata}

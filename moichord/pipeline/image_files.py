@@ -1,0 +1,93 @@
+"""An image file of a sample, opened safely and dressed in its new header.
+
+Owns the joint between a sample's folder and the `dicom` room: opening, and the sentences in which that room's errors
+become reasons for a sample. Errors: SampleFailure.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from moichord.dicom import (
+    Changed,
+    DicomError,
+    Incomplete,
+    Part10,
+    PositionedFile,
+    Provenance,
+    TaggedImage,
+    Unfit,
+    Wanted,
+    lookup,
+    tagged,
+)
+from moichord.durable import NotRegular, open_regular
+from moichord.errors import SampleFailure
+from moichord.pipeline.equipment import TagPolicy
+from moichord.pipeline.wanted_tags import Tagging
+from moichord.sample import Change, native, printable
+
+MODIFYING_SYSTEM = "moichord"
+CHANGED_WHILE_SENT = "changed while being sent"
+
+
+@contextmanager
+def opened(folder: Path, relative_path: str) -> Iterator[PositionedFile]:
+    """The file, open for positioned reads; whatever is wrong with it becomes a SampleFailure that names it."""
+    shown = printable(relative_path)
+    try:
+        with open_regular(native(folder, relative_path)) as file:
+            yield PositionedFile(file)
+    except NotRegular as error:
+        raise SampleFailure(f"{shown} is {error.what}, not a plain file.", remedy=error.remedy) from error
+    except FileNotFoundError as error:
+        raise SampleFailure(
+            f"{shown} was there when the sample was taken and is gone.", remedy="Drop the complete sample again."
+        ) from error
+    except DicomError as error:
+        raise SampleFailure(f"{shown}: {error}.", remedy=_remedy(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Dressed:
+    """An image with its wanted tags: what is sent, what that changes, and what the file itself is."""
+
+    image: TaggedImage
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...]
+    part10: Part10
+
+
+def dressed(file: PositionedFile, tagging: Tagging, policy: TagPolicy) -> Dressed:
+    """Walk the file to its end and give it its new header. Raises DicomError."""
+    wanted = [
+        Wanted(lookup(value.keyword), value.text, on_mismatch=value.on_mismatch, source=value.source)
+        for value in tagging.values
+    ]
+    provenance = Provenance(coercion_datetime=tagging.coerced_at, modifying_system=MODIFYING_SYSTEM)
+    image, coercion, part10 = tagged(
+        file, wanted, provenance, record_changes=policy.record_changes, signed=policy.signed
+    )
+    changes = tuple(Change(change.keyword, change.before, change.after) for change in coercion.changes)
+    return Dressed(image, changes, (*part10.notes, *coercion.notes, *image.notes), part10)
+
+
+def changed_while_sent(relative_path: str) -> SampleFailure:
+    """The file is no longer the one that was planned: somebody still had it open."""
+    return SampleFailure(
+        f"{printable(relative_path)} {CHANGED_WHILE_SENT}: a program still had it open after the sample was taken.",
+        remedy="Drop the sample again once the copy is finished.",
+    )
+
+
+def _remedy(error: DicomError) -> str:
+    match error:
+        case Changed():
+            return "Drop the sample again once the copy is finished."
+        case Incomplete():
+            return "The file is cut off. Export or copy the sample again."
+        case Unfit(source=source) if source:
+            return f"Correct it where it comes from ({source}), then retry the sample."
+        case _:
+            return "Export the sample again; if it comes out the same, show this message to the scanner's maker."

@@ -1,0 +1,80 @@
+"""What the steps may ask and tell: acknowledgements, answers, results. The only thing they know of the queue.
+
+Owns the protocol; `queue.journal` keeps it for the daemon in the database, `oneshot` in memory. Errors: Hold and
+Stopped from `admit` and `check_stop`; whatever the implementation raises when it cannot write.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from moichord.errors import ApiFailure
+from moichord.sample import Api, Image, Step, StepRecord, Submission
+
+
+class Journal(Protocol):
+    """The memory of one submission. A method that records returns once the record is durable."""
+
+    @property
+    def submission(self) -> Submission: ...
+
+    def steps(self) -> Mapping[Step, StepRecord]:
+        """What is known of the steps that were begun."""
+        ...
+
+    def begin(self, step: Step) -> None:
+        """Intent: `step` is about to be done."""
+        ...
+
+    def advance(self, step: Step, result: Any, begins: Step | None, planned: Sequence[Image] | None = None) -> None:
+        """Result of `step` (JSON), its images if it plans them, and the intent of the next step."""
+        ...
+
+    def images(self) -> list[Image]:
+        """The images as planned, with what became of them."""
+        ...
+
+    def unchanged_for(self, manifest: str) -> float:
+        """Seconds since the sample's files were last seen to change."""
+        ...
+
+    def check_stop(self) -> None:
+        """Raise Stopped when the submission is to be left where it is."""
+        ...
+
+    def admit(self, api: Api) -> None:
+        """Raise Hold while `api` is believed down, unless this is its probe."""
+        ...
+
+    def cautious(self, api: Api) -> bool:
+        """Whether one request is to go out by itself, to see if `api` works again."""
+        ...
+
+    def requesting(self, step: Step) -> None:
+        """Intent: the one request of `step` is about to go out."""
+        ...
+
+    def answered(self, api: Api) -> None:
+        """`api` answered a request well."""
+        ...
+
+    def failed(self, step: Step, failure: ApiFailure) -> None:
+        """A request of `step` failed."""
+        ...
+
+    def sending(self, image: Image) -> None:
+        """Intent: the first byte of `image` is about to go out."""
+        ...
+
+    def acknowledged(
+        self, image: Image, status: int, reply: Any, *, already_stored: bool, tail_digest: str | None
+    ) -> None:
+        """Result: the server has `image`."""
+        ...
+
+    def refused(self, image: Image, why: str) -> None:
+        """Result: the server refuses `image` for good."""
+        ...
+
+    def archived(self, image: Image, sha256: str) -> None:
+        """Result: `image` lies as it is to be kept."""
+        ...

@@ -1,0 +1,146 @@
+"""Step 2: verify every image and plan its new header; nothing is written, nothing is sent.
+
+Owns the plan: which files are images, that they belong together, and the header that each will be sent with.
+Errors: SampleFailure, Hold while files still change, Stopped.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from moichord.dicom import Identity, PositionedFile, disagreements, identity
+from moichord.dicom.dictionary import find
+from moichord.errors import Hold, SampleFailure
+from moichord.pipeline.equipment import Contents, Equipment
+from moichord.pipeline.image_files import dressed, opened
+from moichord.pipeline.journal import Journal
+from moichord.pipeline.wanted_tags import Tagging, wanted_values
+from moichord.sample import Image, printable
+
+LOOKS_WHILE_SETTLING = 3
+BLOCK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every image will be sent with."""
+
+    tagging: Tagging
+    images: tuple[Image, ...]
+
+
+def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Mapping[str, Any]) -> Plan:
+    """Plan the tags of all images of the sample in `folder`."""
+    submission = journal.submission
+    contents = equipment.look(folder)
+    _require_settled(journal, equipment, contents)
+    now = datetime.fromtimestamp(equipment.clock.now(), UTC)
+    tagging = Tagging(
+        wanted_values(equipment.tags.rules, record, submission),
+        coerced_at=now.strftime("%Y%m%d%H%M%S.%f+0000"),
+    )
+    planned: list[Image] = []
+    identities: list[Identity] = []
+    for relative_path in contents.images:
+        journal.check_stop()
+        with opened(folder, relative_path) as file:
+            image, who = _plan(file, relative_path, tagging, equipment)
+        planned.append(image)
+        identities.append(who)
+    if not any(image.to_send for image in planned):
+        raise SampleFailure(
+            "The sample holds no image that could be sent.", remedy="Export the sample again with its images."
+        )
+    _require_one_sample(planned, identities, equipment.tags.consistent)
+    return Plan(tagging, tuple(_without_second_copies(folder, planned)))
+
+
+def _require_one_sample(planned: list[Image], identities: list[Identity], keywords: tuple[str, ...]) -> None:
+    said = [(printable(image.relative_path), who.values) for image, who in zip(planned, identities, strict=True)]
+    found = disagreements(said, keywords)
+    if found:
+        raise SampleFailure(
+            f"{'; '.join(str(disagreement) for disagreement in found)}.",
+            remedy="Sort the images by sample on the scanner's side, then drop each sample in its own folder.",
+        )
+
+
+def _require_settled(journal: Journal, equipment: Equipment, contents: Contents) -> None:
+    """A writer may have kept a file open over the rename: then the sample waits here, under the inbox's rule."""
+    if contents.unusable:
+        raise SampleFailure(
+            f"{'; '.join(contents.unusable[:3])}.", remedy="Correct the folder and drop it into the inbox again."
+        )
+    patience = equipment.patience
+    again = max(1.0, patience.settle_time / LOOKS_WHILE_SETTLING)
+    unchanged = journal.unchanged_for(contents.manifest)
+    changed = contents.manifest != journal.submission.manifest
+    if contents.unfinished:
+        relative_path, problem = contents.unfinished[0]
+        if unchanged < patience.incomplete_timeout:
+            raise Hold(
+                f"still being written: {printable(relative_path)} ({problem})", held_by="settling", seconds=again
+            )
+        raise SampleFailure(
+            f"Still incomplete after {patience.incomplete_timeout / 3600:g} h: {printable(relative_path)} ({problem}).",
+            remedy="Export or copy the sample again.",
+        )
+    if changed and unchanged < patience.settle_time:
+        raise Hold("still being written: its files changed after it was taken", held_by="settling", seconds=again)
+
+
+def _plan(file: PositionedFile, relative_path: str, tagging: Tagging, equipment: Equipment) -> tuple[Image, Identity]:
+    new = dressed(file, tagging, equipment.tags)
+    who = identity(file, new.part10, [find(keyword) for keyword in equipment.tags.consistent])
+    file.require_unchanged()
+    if who.problems and not who.is_dicomdir:
+        raise SampleFailure(
+            f"{printable(relative_path)}: {'; '.join(who.problems)}.",
+            remedy="Export the sample again; if it comes out the same, show this message to the scanner's maker.",
+        )
+    inode, size, mtime_ns = file.stamp
+    image = Image(
+        relative_path=relative_path,
+        size=size,
+        mtime_ns=mtime_ns,
+        inode=inode,
+        sop_instance_uid=who.sop_instance_uid,
+        header_length=new.image.header_length,
+        header_digest=new.image.header_digest,
+        tail_offset=new.image.tail_offset,
+        tail_length=new.image.tail_length,
+        changes=new.changes,
+        warnings=new.notes,
+        carried=who.is_dicomdir or (not who.has_pixel_data and equipment.tags.non_image == "carry"),
+    )
+    return image, who
+
+
+def _without_second_copies(folder: Path, planned: Iterable[Image]) -> Iterable[Image]:
+    """The same bytes under two names are sent once; different bytes under one SOP Instance UID fail the sample."""
+    first_of: dict[str, Image] = {}
+    for image in planned:
+        first = first_of.setdefault(image.sop_instance_uid, image) if image.to_send else image
+        if first is image:
+            yield image
+            continue
+        names = f"{printable(first.relative_path)} and {printable(image.relative_path)}"
+        if _digest(folder, first.relative_path) != _digest(folder, image.relative_path):
+            raise SampleFailure(
+                f"{names} have the same SOP Instance UID ({image.sop_instance_uid}) but different contents.",
+                remedy="Export the sample again: the scanner's export is wrong, or two exports were mixed.",
+            )
+        warning = f"the same file as {printable(first.relative_path)}: sent once"
+        yield replace(image, duplicate_of=first.relative_path, warnings=(*image.warnings, warning))
+
+
+def _digest(folder: Path, relative_path: str) -> bytes:
+    digest = blake3()
+    with opened(folder, relative_path) as file:
+        for offset in range(0, file.size, BLOCK):
+            digest.update(file.read_at(offset, BLOCK))
+    return bytes(digest.digest())

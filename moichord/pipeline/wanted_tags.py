@@ -1,0 +1,69 @@
+"""From the configured tag rules and the metadata record to the values that the images shall have.
+
+Owns the sentence about a field that is missing or unsuitable. Pure. Errors: SampleFailure.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from moichord.errors import SampleFailure
+from moichord.pipeline.equipment import names_of
+from moichord.sample import Submission
+from moichord.tag_rules import OnMismatch, TagRule
+from moichord.templates import ValueUnsuitable
+
+
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """What is to be written into every image of a submission: chosen once, persisted, so that repeats are identical.
+
+    `coerced_at` is a DICOM DT with offset from UTC (PS3.5 6.2).
+    """
+
+    values: tuple["WantedValue", ...]
+    coerced_at: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "coerced_at": self.coerced_at,
+            "values": [[value.keyword, value.text, value.on_mismatch, value.source] for value in self.values],
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "Tagging":
+        return cls(tuple(WantedValue(*value) for value in kept["values"]), kept["coerced_at"])
+
+
+@dataclass(frozen=True, slots=True)
+class WantedValue:
+    """One attribute's wanted value and where it comes from."""
+
+    keyword: str
+    text: str
+    on_mismatch: OnMismatch
+    source: str
+
+
+def wanted_values(
+    rules: Sequence[TagRule], record: Mapping[str, object], submission: Submission
+) -> tuple[WantedValue, ...]:
+    """The value of every rule that has one; SampleFailure names all required fields that have none."""
+    found: list[WantedValue] = []
+    problems: list[str] = []
+    for rule in rules:
+        try:
+            text = rule.value(record, names_of(submission))
+        except ValueUnsuitable as unsuitable:
+            problems.append(f"{unsuitable} (for {rule.attribute.keyword})")
+            continue
+        if text is not None:
+            found.append(WantedValue(rule.attribute.keyword, text, rule.on_mismatch, rule.source))
+        elif rule.required:
+            problems.append(f"{rule.source} has no value (for {rule.attribute.keyword})")
+    if problems:
+        raise SampleFailure(
+            f"The metadata record of {submission.sample_id} cannot be used: {'; '.join(problems)}.",
+            remedy="Complete the record in the laboratory's system, then retry the sample.",
+        )
+    return tuple(found)

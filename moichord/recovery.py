@@ -1,0 +1,78 @@
+"""What start-up finds in rows and folders after a stop of any kind, and how each case is finished.
+
+Owns the comparison of the state with the folders. It must not process anything: what can go on is handed back to the
+workers. Errors: StateUnwritable, OSError where a folder cannot be read.
+
+DIAGNOSTICS, one sentence per case, logged:
+    taking, folder still in the inbox          -> it is taken now
+    taking, folder in work                     -> it was taken; a folder of that name in the inbox is a new drop
+    taking, folder nowhere                     -> the taking is withdrawn
+    on its way to done or failed               -> brought there first of all
+    on its way back into work (retry)          -> brought back, if it had arrived; else it stays as it had ended
+    processing                                 -> goes on where it was; acknowledged images are not sent again
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from moichord.queue.arrivals import Arrivals
+from moichord.queue.endings import Endings
+from moichord.queue.transitions import Transitions
+from moichord.sample import Submission
+from moichord.spool import Spool
+
+log = logging.getLogger(__name__)
+
+
+def recover(
+    arrivals: Arrivals,
+    transitions: Transitions,
+    endings: Endings,
+    spool: Spool,
+    manifest_of: Callable[[Path], str],
+) -> int:
+    """Finish what an earlier run had begun; the number of submissions that this concerned."""
+    takings = arrivals.intended()
+    for submission in takings:
+        _finish_taking(submission, arrivals, spool)
+    returning = endings.half_brought_back()
+    for submission in returning:
+        _finish_return(submission, endings, spool, manifest_of)
+    interrupted = transitions.left_processing()
+    for submission in interrupted:
+        what = "its move goes on" if submission.intent else f"goes on at {submission.step}"
+        _tell(submission, f"was interrupted while processing: {what}")
+        transitions.release(submission, "interrupted; goes on")
+    return len(takings) + len(returning) + len(interrupted)
+
+
+def _finish_taking(submission: Submission, arrivals: Arrivals, spool: Spool) -> None:
+    places = spool.where(submission.uuid, submission.folder_name)
+    if not places:
+        _tell(submission, "was to be taken, but the folder is gone: the taking is withdrawn")
+        arrivals.withdraw(submission, "the folder was gone before it could be taken")
+        spool.discard(submission.uuid)
+        return
+    # Repeating is right in both cases: a sample that was moved is made durable, one that was not is moved.
+    refusal = spool.take([(submission.folder_name, submission.uuid)])[submission.uuid]
+    if refusal is None:
+        _tell(submission, "was being taken when moichord stopped: taken")
+        arrivals.taken([submission], note="taken from the inbox, after an interruption")
+    else:
+        _tell(submission, f"was to be taken, and stays in the inbox: {refusal.problem}")
+        arrivals.withdraw(submission, refusal.problem)
+
+
+def _finish_return(submission: Submission, endings: Endings, spool: Spool, manifest_of: Callable[[Path], str]) -> None:
+    folder = spool.folder(submission.uuid, submission.folder_name)
+    if folder.exists():
+        _tell(submission, "was being brought back for a retry: goes on")
+        endings.reopened(submission, manifest_of(folder))
+    else:
+        _tell(submission, "was to be retried, but had not been brought back: it stays as it had ended")
+        endings.stay_out(submission)
+
+
+def _tell(submission: Submission, what: str) -> None:
+    log.warning("%s", what, extra={"sample": submission.sample_id, "submission": submission.uuid})

@@ -1,0 +1,240 @@
+"""One worker: claim a submission, run the pipeline, record how the turn ended.
+
+Owns the meaning of every error that ends a turn. It must not know what the steps do, nor how a folder is moved.
+Nothing leaves `work`: whatever goes wrong with one submission is that submission's, and is logged with its traceback.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from moichord.clock import Bell, Clock
+from moichord.conclusion import Conclusion
+from moichord.errors import (
+    ApiFailure,
+    Hold,
+    MoichordError,
+    Moved,
+    SampleFailure,
+    StateUnwritable,
+    Stopped,
+)
+from moichord.pipeline.equipment import Equipment
+from moichord.pipeline.pipeline import Trip, run
+from moichord.queue.circuits import Circuits
+from moichord.queue.database import Database
+from moichord.queue.journal import QueueJournal
+from moichord.queue.rows import IllegalTransition
+from moichord.queue.transitions import Transitions
+from moichord.retry import GiveUp, Policy
+from moichord.sample import State, Step, Submission, printable
+from moichord.spool import Spool
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT = 5.0
+TROUBLE_SECONDS = 30.0
+UNFORESEEN = "Something unforeseen went wrong inside moichord; its log has the details."
+UNFORESEEN_REMEDY = "Report this, with the log, to whoever maintains moichord; then retry the sample."
+CANCELLED_REMEDY = "Retry it, or move the folder back into the inbox, if it is to be sent after all."
+DOOMED_REMEDY = "When the folder is complete and correct, drop it into the inbox again."
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a submission ends: done, failed or cancelled, why, and what a person can do."""
+
+    outcome: State
+    reason: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a turn goes by; replaced as a whole when the configuration is reloaded."""
+
+    equipment: Equipment
+    retry: Policy
+
+
+class Cancellations:
+    """Which submissions are to be stopped, and whether the whole daemon is."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+        self._cancelled: set[str] = set()
+
+    def cancel(self, uuid: str) -> None:
+        self._cancelled.add(uuid)
+
+    def forget(self, uuid: str) -> None:
+        self._cancelled.discard(uuid)
+
+    def is_cancelled(self, uuid: str) -> bool:
+        return uuid in self._cancelled
+
+    def why_stop(self, uuid: str) -> str | None:
+        """Why a submission is to be left now, if it is."""
+        if uuid in self._cancelled:
+            return "cancelled"
+        return "the daemon is stopping" if self._stopping.is_set() else None
+
+
+class Worker:
+    """Processes one submission at a time, until `stopping` is set."""
+
+    def __init__(
+        self,
+        database: Database,
+        transitions: Transitions,
+        circuits: Circuits,
+        conclusion: Conclusion,
+        spool: Spool,
+        clock: Clock,
+        rules: Callable[[], Rules],
+        cancellations: Cancellations,
+        stopping: threading.Event,
+        bell: Bell,
+    ) -> None:
+        self._database = database
+        self._transitions = transitions
+        self._circuits = circuits
+        self._conclusion = conclusion
+        self._spool = spool
+        self._clock = clock
+        self._rules = rules
+        self._cancellations = cancellations
+        self._stopping = stopping
+        self._bell = bell
+
+    def work(self) -> None:
+        """Claim and process until the daemon stops."""
+        while not self._stopping.is_set():
+            rung = self._bell.count
+            try:
+                submission = self._transitions.claim()
+                due = None if submission else self._transitions.next_due()
+            except StateUnwritable as error:
+                log.error("%s", error)
+                self._clock.wait(self._stopping, LONGEST_WAIT)
+                continue
+            if submission is None:
+                self._bell.wait(rung, self._until(due))
+            else:
+                self.process(submission)
+                self._bell.ring()
+
+    def _until(self, due: float | None) -> float:
+        if due is None:
+            return LONGEST_WAIT
+        return min(LONGEST_WAIT, max(0.01, due - self._clock.now()))
+
+    def process(self, submission: Submission) -> None:
+        """One turn of one submission."""
+        rules = self._rules()
+        journal = QueueJournal(
+            self._database,
+            self._clock,
+            self._circuits,
+            submission,
+            lambda: self._cancellations.why_stop(submission.uuid),
+        )
+        folder = self._spool.folder(submission.uuid, submission.folder_name)
+        trip = Trip(journal, rules.equipment, folder, step=submission.step)
+        about = {"sample": submission.sample_id, "submission": submission.uuid}
+        log.info("processing", extra={**about, "step": str(submission.step)})
+        try:
+            self._turn(trip, submission, rules)
+        except Stopped as stopped:
+            self._transitions.release(submission, str(stopped))
+        except Hold as hold:
+            log.info("waiting: %s", hold, extra={**about, "step": str(trip.step)})
+            self._transitions.hold(submission, hold.problem, hold.held_by, hold.seconds)
+        except (OSError, Moved) as error:
+            log.error("waiting: %s", error, extra={**about, "step": str(trip.step)})
+            self._transitions.hold(submission, _trouble(error), "disk", TROUBLE_SECONDS)
+        except StateUnwritable as error:
+            # What was not committed has not happened. The row says processing: given back once writing works.
+            log.error("%s", error, extra=about)
+            self._give_back(submission, str(error))
+        except Exception:
+            log.exception("unforeseen; tried again later", extra={**about, "step": str(trip.step)})
+            self._after_the_unforeseen(trip, submission, rules)
+
+    def _turn(self, trip: Trip, submission: Submission, rules: Rules) -> None:
+        """Run the pipeline and end the submission, if it comes to an end in this turn."""
+        keep_images = rules.equipment.archive_images != "none"
+        if submission.intent == "conclude":
+            self._conclusion.carry_out(submission, keep_images=keep_images)
+            return
+        ending = self._run(trip, submission, rules)
+        if ending is not None:
+            self._conclusion.conclude(
+                submission,
+                ending.outcome,
+                reason=ending.reason,
+                remedy=ending.remedy,
+                keep_images=keep_images,
+            )
+
+    def _run(self, trip: Trip, submission: Submission, rules: Rules) -> Ending | None:
+        """How the submission ends; None if a failed request lets it wait."""
+        try:
+            if submission.doomed is not None:
+                raise SampleFailure(submission.doomed, remedy=DOOMED_REMEDY)
+            run(trip)
+        except SampleFailure as failure:
+            return Ending(State.FAILED, failure.problem, failure.remedy)
+        except ApiFailure as failure:
+            return self._after_failed_request(trip, submission, failure, rules)
+        except Stopped:
+            if self._cancellations.is_cancelled(submission.uuid):
+                return Ending(State.CANCELLED, "Cancelled by request.", CANCELLED_REMEDY)
+            raise
+        return Ending(State.DONE)
+
+    def _after_failed_request(
+        self, trip: Trip, submission: Submission, failure: ApiFailure, rules: Rules
+    ) -> Ending | None:
+        decision = self._transitions.defer(submission, trip.step, failure, rules.retry)
+        if isinstance(decision, GiveUp):
+            problem = f"{failure.problem} ({decision.why})" if decision.why else failure.problem
+            detail = f" The server wrote: {failure.detail}" if failure.detail else ""
+            return Ending(State.FAILED, problem + detail, failure.remedy)
+        log.warning(
+            "waiting: %s",
+            failure.problem,
+            extra={"sample": submission.sample_id, "submission": submission.uuid, "step": str(trip.step)},
+        )
+        return None
+
+    def _after_the_unforeseen(self, trip: Trip, submission: Submission, rules: Rules) -> None:
+        """A fault of moichord's own: a try like any other, but a sample that was sent whole never fails for it."""
+        try:
+            if trip.step is Step.ARCHIVE or submission.intent is not None or trip.step not in trip.journal.steps():
+                self._transitions.hold(submission, UNFORESEEN, "internal error", TROUBLE_SECONDS)
+            elif self._transitions.postpone(submission, trip.step, UNFORESEEN, rules.retry) is None:
+                self._conclusion.conclude(submission, State.FAILED, reason=UNFORESEEN, remedy=UNFORESEEN_REMEDY)
+        except (MoichordError, OSError):
+            log.exception("its turn could not be ended", extra={"submission": submission.uuid})
+            self._give_back(submission, UNFORESEEN)
+
+    def _give_back(self, submission: Submission, why: str) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._transitions.release(submission, why)
+            except StateUnwritable:
+                self._clock.wait(self._stopping, LONGEST_WAIT)
+            except IllegalTransition:
+                return  # its turn did end after all
+            else:
+                return
+
+
+def _trouble(error: OSError | Moved) -> str:
+    if isinstance(error, Moved):
+        return error.problem
+    place = f" ({printable(os.fsdecode(error.filename))})" if error.filename else ""
+    return f"The disk does not do what it should: {error.strerror or error}{place}"
