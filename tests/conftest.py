@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for need, count in sorted(config.stash.get(LEFT_OUT, Counter()).items()):
-        terminalreporter.write_line(f"left out: {count} tests that need {need}, which is missing here")
+        terminalreporter.write_line(f"left out for want of {need}: {count}")
 
 
 def _missing(item: pytest.Item) -> list[str]:

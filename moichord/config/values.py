@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Val
 from moichord import tag_rules
 from moichord.config.secret import Secret, read_secret
 from moichord.config.wording import shown
-from moichord.dicom.dictionary import lookup
+from moichord.dicom.dictionary import find
 from moichord.tag_rules import Expression, TagRule
 from moichord.templates import REPLY_NAMES, SAMPLE_NAMES, JsonTemplate, KeyPath, Names, Template, Unusable
 
@@ -198,7 +198,11 @@ def _valid_templates(
 
 def _json(names: Names) -> Callable[[object], JsonTemplate | None]:
     def validate(value: object) -> JsonTemplate | None:
-        return None if value is None else JsonTemplate(value, names)
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be a block of names and values, or null, not {shown(value)}")
+        return JsonTemplate(value, names)
 
     return validate
 
@@ -212,8 +216,11 @@ def _expression(value: object) -> Expression | None:
 
 
 def keyword(value: str) -> str:
-    """The keyword of a DICOM attribute that can be compared, given as keyword or `(gggg,eeee)`."""
-    return lookup(value).keyword
+    """The keyword of a DICOM attribute with a text to compare, given as keyword or `(gggg,eeee)`."""
+    attribute = find(value)
+    if attribute.vr == "SQ" or attribute.vr.startswith("O"):
+        raise ValueError(f"{attribute.keyword} has no text that could be compared")
+    return attribute.keyword
 
 
 def _any_name(name: str) -> str:

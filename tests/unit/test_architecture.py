@@ -45,8 +45,9 @@ BESIDES_GROUND = {
     "recovery": {"conclusion", "queue", "spool", "receipt"},
     "housekeeping": {"queue", "spool", "config"},
     "status": {"queue", "config", "outage", "receipt"},
-    "oneshot": {"pipeline", "apis", "dicom", "config", "retry", "receipt"},
+    "oneshot": {"pipeline", "apis", "dicom", "config", "retry", "receipt", "wiring"},
     "sandbox": {"queue", "config", "status"},
+    "wiring": {"apis", "config", "dicom", "inbox", "pipeline", "queue", "spool", "retry", "outage"},
     "daemonize": set(),
     "sd_notify": set(),
     "service": {
@@ -62,7 +63,7 @@ BESIDES_GROUND = {
             "status",
             "config",
         ),
-        *("apis", "dicom", "retry", "outage", "receipt", "sd_notify"),
+        *("apis", "dicom", "retry", "outage", "receipt", "sd_notify", "wiring"),
     },
 }
 """Rooms that may import the ground floor, and these."""

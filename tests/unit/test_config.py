@@ -128,6 +128,7 @@ def test_missing_addresses_are_told_where_their_block_stands() -> None:
         ("logging: {level: chatty}", "1:18: logging.level: must be debug, info, warning or error, not 'chatty'"),
         ("tags: {PatientNam: x}", "1:20: tags.PatientNam: PatientNam is not a keyword of the DICOM dictionary; did"),
         ("tags: {PatientID: {template: '{who}'}}", "1:30: tags.PatientID.template: {who} is not known here"),
+        ("dicom: {consistent: [PixelData]}", "1:22: dicom.consistent[0]: PixelData has no text that could be compared"),
         ("tags: x", "1:7: tags: must be a block of DICOM keywords"),
         ("archive: {retention: {done: 1d}}", "1:11: archive.retention: is not a known key"),
         ("notify: {}", "1:1: notify: is not a known key"),
@@ -204,6 +205,19 @@ def test_wrong_templates_deep_in_a_body_are_told_at_their_places() -> None:
         ["m.yaml:4:9:", "metadata.json.a[0]:"],
         ["m.yaml:5:8:", "metadata.json.b:"],
     ]
+
+
+def test_a_body_is_an_object_or_nothing() -> None:
+    (only,) = problems(APIS.replace("'${MD_URL}'", "'${MD_URL}', json: [a]"))
+    assert only.endswith("metadata.json: must be a block of names and values, or null, not a list")
+    assert read(APIS.replace("'${MD_URL}'", "'${MD_URL}', json: null"), "m.yaml", ENVIRON).metadata.body is None
+
+
+def test_images_can_be_compared_by_what_may_never_be_set() -> None:
+    assert settings("dicom: {consistent: [StudyInstanceUID, '(0010,0020)']}").dicom.consistent == (
+        "StudyInstanceUID",
+        "PatientID",
+    )
 
 
 def test_analytics_that_are_not_enabled_need_no_address_and_no_key() -> None:
