@@ -134,7 +134,7 @@ def _meta(window: Window, budget: Budget) -> tuple[tuple[Element, ...], int]:
         vr, length, value_offset = walker.header_at(offset, tag)
         end = value_offset + length
         if length == UNDEFINED or end > budget.header or (found and found[-1].tag >= tag):
-            raise Malformed("the file meta information is not in order", tag=tag, offset=offset)
+            raise Malformed("the file meta information is out of order or too long", tag=tag, offset=offset)
         if end > size:
             problem = "the file ends inside its meta information"
             raise Incomplete(problem, tag=tag, offset=offset, need=length, have=size - value_offset)
