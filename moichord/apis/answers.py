@@ -164,7 +164,7 @@ def failure_of_status(
     if 300 <= status < 400:
         problem, remedy = _redirect(headers.get("Location"))
     else:
-        problem, remedy = _STATUSES.get(status, ("answered in a way that is no success", ""))
+        problem, remedy = _STATUSES.get(status, ("gave an answer that is no success", ""))
     return _FAILURE[kind](
         f"{SERVER[api]} {problem} ({status}).",
         api=api,

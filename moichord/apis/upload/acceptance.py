@@ -1,7 +1,7 @@
 """When is an image stored? The judgement that the protocols with one answer per image share.
 
 Owns the order of the questions: already stored, an accepted status, the reply's own word. It must not know how the
-image was sent. Errors that leave it: the `ApiFailure` that the answer is. Pure.
+image was sent. Errors that leave it: the `ApiFailure` that the answer is.
 """
 
 from collections.abc import Callable
