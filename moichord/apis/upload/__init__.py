@@ -1,8 +1,8 @@
 """Bringing one image to the image server, by one of several protocols.
 
 Owns what all protocols share: what is asked of one, and what comes back; acceptance.py judges the answer for those
-with one answer per image. One file for each protocol: raw.py. It must not know
-samples, tags or what is acknowledged where. Errors that leave it: those of `http.Client`, and `ApiRefusal`.
+with one answer per image. One file for each protocol: raw.py. It must not know samples, tags or what is acknowledged
+where. Errors that leave it: those of `http.Client`, and `ApiRefusal`.
 """
 
 from dataclasses import dataclass
