@@ -30,8 +30,9 @@ def entry(
 class Block(BaseModel):
     """A block of keys. `INLINE` blocks are written on one line in the example."""
 
+    # Commands that read only the whereabouts need not wait for the validators of all other blocks.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, validate_default=True, hide_input_in_errors=True
+        frozen=True, defer_build=True, extra="forbid", strict=True, validate_default=True, hide_input_in_errors=True
     )
     INLINE: ClassVar[bool] = False
 

@@ -68,20 +68,15 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     Raises ConfigurationInvalid, naming every variable that is missing or wrong.
     """
     missing = [name for name in ENVIRONMENT if not environ.get(name)]
-    blocks: dict[str, dict[str, object]] = {}
+    blocks: dict[object, dict[object, object]] = {"metadata": {}, "upload": {}, "analytics": {}}
     for name, (block, key) in ENVIRONMENT.items():
-        value = {"env": name} if key == "key" else environ.get(name) or "http://missing.invalid"
-        blocks.setdefault(str(block), {})[str(key)] = value
+        blocks[block][key] = {"env": name} if key == "key" else environ.get(name)
     try:
-        settings = Settings.model_validate(blocks, context={"environ": environ})
+        return Settings.model_validate(blocks, context={"environ": environ})
     except ValidationError as error:
-        wrong = _by_variable(error, missing)
-    else:
-        wrong = []
-        if not missing:
-            return settings
-    problems = [f"environment: {name}: is not set" for name in missing]
-    raise ConfigurationInvalid(problems + wrong, remedy="Set it in the environment or in a .env file.")
+        problems = [f"environment: {name}: is not set" for name in missing]
+        problems += _by_variable(error, missing)
+        raise ConfigurationInvalid(problems, remedy="Set it in the environment or in a .env file.") from error
 
 
 def _by_variable(error: ValidationError, missing: list[str]) -> list[str]:
