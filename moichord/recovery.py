@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from moichord.conclusion import kind_of
 from moichord.queue.arrivals import Arrivals
 from moichord.queue.endings import Endings
 from moichord.queue.transitions import Transitions
@@ -68,6 +69,7 @@ def _finish_return(submission: Submission, endings: Endings, spool: Spool, manif
     folder = spool.folder(submission.uuid, submission.folder_name)
     if folder.exists():
         _tell(submission, "was being brought back for a retry: goes on")
+        spool.delete(kind_of(submission.state), submission.place or submission.folder_name, submission.uuid)
         endings.reopened(submission, manifest_of(folder))
     else:
         _tell(submission, "was to be retried, but had not been brought back: it stays as it had ended")

@@ -16,7 +16,7 @@ from moichord.apis.upload.raw import RawUpload
 from moichord.clock import Clock
 from moichord.config import Analytics, Metadata, Settings, Upload
 from moichord.dicom import DicomError, Incomplete, PositionedFile, inspect
-from moichord.inbox.intake import IntakeRules
+from moichord.inbox.intake import IntakeRules, sample_id_of
 from moichord.inbox.scanner import Scanner
 from moichord.inbox.seen import FolderSeen, Inspection, Verdict, WatchRules
 from moichord.inbox.settling import SettleRule
@@ -75,7 +75,7 @@ def _pem_files(block: Metadata | Upload | Analytics) -> tuple[Path | None, Path 
 
 def clients(settings: Settings, clock: Clock) -> Clients:
     """One client for each API that is switched on, with a kept connection for each thread that may use it."""
-    sizes = {Api.METADATA: settings.workers, Api.UPLOAD: settings.upload.concurrency, Api.ANALYTICS: settings.workers}
+    sizes = {Api.METADATA: settings.workers, Api.UPLOAD: settings.upload.concurrency + 2, Api.ANALYTICS: settings.workers}
     return {api: Client(endpoint, clock=clock, pool_size=sizes[api]) for api, endpoint in endpoints(settings).items()}
 
 
@@ -134,8 +134,12 @@ def intake_rules(settings: Settings) -> IntakeRules:
     return IntakeRules(watch.sample_id, settle, watch.scan_interval)
 
 
-def scanner(settings: Settings, is_sample_id: Callable[[str], bool]) -> Scanner:
+def scanner(settings: Settings) -> Scanner:
     watch = settings.watch
+
+    def is_sample_id(folder_name: str) -> bool:
+        return sample_id_of(folder_name, watch.sample_id) is not None
+
     rules = WatchRules(
         images=watch.images,
         ignore=watch.ignore,

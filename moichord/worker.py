@@ -38,6 +38,7 @@ LONGEST_WAIT = 5.0
 TROUBLE_SECONDS = 30.0
 UNFORESEEN = "Something unforeseen went wrong inside moichord; its log has the details."
 UNFORESEEN_REMEDY = "Report this, with the log, to whoever maintains moichord; then retry the sample."
+CANCELLED_TEXT = "Cancelled by request."
 CANCELLED_REMEDY = "Retry it, or move the folder back into the inbox, if it is to be sent after all."
 DOOMED_REMEDY = "When the folder is complete and correct, drop it into the inbox again."
 
@@ -191,7 +192,7 @@ class Worker:
             return self._after_failed_request(trip, submission, failure, rules)
         except Stopped:
             if self._cancellations.is_cancelled(submission.uuid):
-                return Ending(State.CANCELLED, "Cancelled by request.", CANCELLED_REMEDY)
+                return Ending(State.CANCELLED, CANCELLED_TEXT, CANCELLED_REMEDY)
             raise
         return Ending(State.DONE)
 

@@ -101,10 +101,21 @@ class Intake:
         verdicts = [(folder, self._judge(folder, busy)) for folder in seen.folders]
         ready = [] if paused else _first_of_each(self._takings(verdicts))
         self._record(verdicts, {taking.folder_name for taking in ready}, paused=paused)
+        self._listen(seen, {taking.folder_name for taking in ready})
         self._take(ready)
         again = [verdict.look_again_in for _, verdict in verdicts if isinstance(verdict, NotYet)]
         soonest = min((seconds for seconds in again if seconds is not None), default=self._rules.scan_interval)
         return min(self._rules.scan_interval, max(SOONEST, soonest))
+
+    def _listen(self, seen: InboxSeen, ready: set[str]) -> None:
+        """With a ready marker, the doorbell also listens inside the samples that it has still to appear in."""
+        if self._rules.settle.ready_marker is None:
+            return
+        wanted = {folder.name for folder in seen.folders if folder.is_sample} - ready
+        for name in self._doorbell.samples - wanted:
+            self._doorbell.unwatch_sample(name)
+        for name in wanted - self._doorbell.samples:
+            self._doorbell.watch_sample(name)
 
     def _note(self, seen: InboxSeen) -> None:
         """Say once what is new about the inbox as a whole."""
@@ -119,7 +130,7 @@ class Intake:
         self._strays = seen.strays
 
     def _judge(self, folder: FolderSeen, busy: set[str]) -> Take | NotYet:
-        sample_id = self.sample_id(folder.name)
+        sample_id = sample_id_of(folder.name, self._rules.sample_id)
         blocked = None
         if sample_id in busy:
             blocked = f"an earlier submission of {sample_id} is still being processed"
@@ -136,15 +147,10 @@ class Intake:
         self._tracked[folder.name] = tracked
         return verdict
 
-    def sample_id(self, folder_name: str) -> str | None:
-        """The sample ID that a folder's name gives; None if it gives none."""
-        match = self._rules.sample_id.search(ATTEMPT_SUFFIX.sub("", folder_name))
-        return match["sample_id"] if match else None
-
     def _takings(self, verdicts: list[tuple[FolderSeen, Take | NotYet]]) -> list[Taking]:
         takings = []
         for folder, verdict in verdicts:
-            sample_id = self.sample_id(folder.name)
+            sample_id = sample_id_of(folder.name, self._rules.sample_id)
             if isinstance(verdict, Take) and sample_id is not None:
                 takings.append(
                     Taking(
@@ -192,7 +198,7 @@ class Intake:
         tracked = self._tracked[folder.name]
         return Arrival(
             folder_name=folder.name,
-            sample_id=self.sample_id(folder.name),
+            sample_id=sample_id_of(folder.name, self._rules.sample_id),
             reason=reason,
             manifest=folder.manifest,
             first_seen_at=before.first_seen_at if before else self._clock.now(),
@@ -232,6 +238,12 @@ class Intake:
         self._arrivals.withdraw(submission, problem)
         self._blocked[submission.folder_name] = (submission.manifest, problem)
         log.warning("not taken: %s", problem, extra={"sample": submission.sample_id})
+
+
+def sample_id_of(folder_name: str, pattern: re.Pattern[str]) -> str | None:
+    """The sample ID that a folder's name gives, without an `.attempt-NNN` of ours; None if it gives none."""
+    match = pattern.search(ATTEMPT_SUFFIX.sub("", folder_name))
+    return match["sample_id"] if match else None
 
 
 def _first_of_each(takings: list[Taking]) -> list[Taking]:

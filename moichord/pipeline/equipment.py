@@ -54,9 +54,12 @@ class Patience:
 
 
 class OnSent(Protocol):
-    """Told how many bytes of an image have gone out, as they go."""
+    """Told how many bytes of an image have gone out, as they go; None when its request has ended.
 
-    def __call__(self, submission: str, relative_path: str, sent: int) -> None: ...
+    What it raises ends the request, except at the end.
+    """
+
+    def __call__(self, submission: str, relative_path: str, sent: int | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

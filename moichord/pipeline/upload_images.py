@@ -116,15 +116,19 @@ def _send(journal: Journal, equipment: Equipment, image: Image, body: ImageBody)
     def progress(sent: int) -> None:
         equipment.on_sent(submission.uuid, image.relative_path, sent)
 
-    return equipment.uploader.send(
-        body,
-        image_key(submission.key, image),
-        maybe_stored=image.requests > 0,
-        accept_already_stored=equipment.accept_already_stored,
-        file_name=image.sop_instance_uid + ".dcm",
-        progress=progress,
-        headers=equipment.upload_call.render(names_of(submission)).headers,
-    )
+    call = equipment.upload_call.render(names_of(submission))
+    try:
+        return equipment.uploader.send(
+            body,
+            image_key(submission.key, image),
+            maybe_stored=image.requests > 0,
+            accept_already_stored=equipment.accept_already_stored,
+            file_name=image.sop_instance_uid + ".dcm",
+            progress=progress,
+            headers=call.headers,
+        )
+    finally:
+        equipment.on_sent(submission.uuid, image.relative_path, None)
 
 
 def _ends_the_turn(error: BaseException) -> bool:

@@ -107,6 +107,11 @@ class Transitions:
 
         return self._database.write(unit)
 
+    def claim_this(self, submission: Submission) -> Submission:
+        """Claim a submission that is not being processed, whether or not its time has come: for cancel."""
+        now = self._clock.now()
+        return self._database.write(lambda connection: self._claim(connection, submission, now, probed=None))
+
     def _claim(self, connection: Connection, found: Submission, now: float, probed: float | None) -> Submission:
         values = {"of": found.uuid, "by": self._owner, "probed": probed, "now": now}
         exactly_one(connection.execute(_CLAIM, values).rowcount, found.uuid, "claim it")

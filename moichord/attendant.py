@@ -1,0 +1,135 @@
+"""Once a second: what people asked for is carried out, and what the daemon knows is published.
+
+Owns the carrying out of retry and cancel. It must not decide what may be asked (`queue.requests` does). Errors:
+StateUnwritable, OSError; a request that cannot be carried out is answered with the reason.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from moichord.clock import Bell
+from moichord.conclusion import Conclusion, kind_of
+from moichord.errors import Stopped, UsageRefused
+from moichord.queue.bulletin import Bulletin
+from moichord.queue.endings import Endings
+from moichord.queue.requests import Request, Requests, reopening
+from moichord.queue.rows import IllegalTransition
+from moichord.queue.transitions import Transitions
+from moichord.queue.views import Views
+from moichord.sample import FINISHED, State, Submission
+from moichord.spool import Spool
+from moichord.worker import CANCELLED_REMEDY, CANCELLED_TEXT, Cancellations
+
+log = logging.getLogger(__name__)
+
+
+class Sending:
+    """The bytes of the requests in flight; also where a cancelled one is broken off."""
+
+    def __init__(self, cancellations: Cancellations) -> None:
+        self._cancellations = cancellations
+        self._lock = threading.Lock()
+        self._sent: dict[tuple[str, str], int] = {}
+
+    def __call__(self, submission: str, relative_path: str, sent: int | None) -> None:
+        with self._lock:
+            if sent is None:
+                self._sent.pop((submission, relative_path), None)
+                return
+            self._sent[submission, relative_path] = sent
+        if self._cancellations.is_cancelled(submission):
+            raise Stopped("cancelled")
+
+    def by_submission(self) -> dict[str, int]:
+        """Bytes on their way, by submission."""
+        totals: dict[str, int] = {}
+        with self._lock:
+            for (submission, _), sent in self._sent.items():
+                totals[submission] = totals.get(submission, 0) + sent
+        return totals
+
+
+class Attendant:
+    """Serves the people."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        views: Views,
+        transitions: Transitions,
+        endings: Endings,
+        conclusion: Conclusion,
+        spool: Spool,
+        cancellations: Cancellations,
+        bulletin: Bulletin,
+        bell: Bell,
+        manifest_of: Callable[[Path], str],
+    ) -> None:
+        self._requests = requests
+        self._views = views
+        self._transitions = transitions
+        self._endings = endings
+        self._conclusion = conclusion
+        self._spool = spool
+        self._cancellations = cancellations
+        self._bulletin = bulletin
+        self._bell = bell
+        self._manifest_of = manifest_of
+
+    def look(self, notices: list[str], sending: Sending) -> None:
+        """Carry out what was asked since the last look, and publish."""
+        for request in self._requests.open():
+            outcome = self._cancel(request) if request.kind == "cancel" else self._retry(request)
+            if outcome is not None:
+                self._requests.done(request, outcome)
+                log.info("%s: %s", request.kind, outcome, extra=_about(request.submission))
+        self._bulletin.publish(notices, sending.by_submission())
+
+    def _cancel(self, request: Request) -> str | None:
+        """Stop it and move it to failed; None while a worker still has it in hand."""
+        submission = request.submission
+        if submission.state in FINISHED:
+            self._cancellations.forget(submission.uuid)
+            return f"it is {submission.state}"
+        self._cancellations.cancel(submission.uuid)
+        try:
+            claimed = self._transitions.claim_this(submission)
+        except IllegalTransition:
+            return None
+        if claimed.intent == "conclude":
+            self._conclusion.carry_out(claimed)
+        else:
+            self._conclusion.conclude(claimed, State.CANCELLED, reason=CANCELLED_TEXT, remedy=CANCELLED_REMEDY)
+        self._cancellations.forget(submission.uuid)
+        return "cancelled"
+
+    def _retry(self, request: Request) -> str:
+        known = self._views.detail(request.submission.uuid)
+        submission = known.submission
+        try:
+            how = reopening(submission, known.steps, known.images, request.from_step)
+            if self._views.newest(submission.sample_id) != submission:
+                raise UsageRefused(f"A newer submission of {submission.sample_id} has come meanwhile.")
+        except UsageRefused as refusal:
+            return f"refused: {refusal.problem}"
+        self._endings.reopen(submission, how)
+        try:
+            self._bring_back(submission)
+        except UsageRefused as refusal:
+            self._endings.stay_out(submission)
+            return f"refused: {refusal.problem}"
+        self._bell.ring()
+        return f"goes on at {how.from_step}"
+
+    def _bring_back(self, submission: Submission) -> None:
+        kind, place = kind_of(submission.state), submission.place or submission.folder_name
+        self._spool.bring_back(kind, place, submission.uuid, submission.folder_name)
+        self._spool.delete(kind, place, submission.uuid)
+        folder = self._spool.folder(submission.uuid, submission.folder_name)
+        self._endings.reopened(submission, self._manifest_of(folder))
+
+
+def _about(submission: Submission) -> dict[str, str]:
+    return {"sample": submission.sample_id, "submission": submission.uuid}

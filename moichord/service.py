@@ -1,0 +1,228 @@
+"""The daemon: wire the rooms, start the threads, stop them.
+
+Owns the composition, the lock of the state and the life of the threads. Signals only set events. It must not know
+what the rooms do. Errors: StateInUse, StateUnusable, ForeignFolder, ConfigurationInvalid at start; afterwards
+nothing: what a thread raises is logged with its traceback, and the thread begins anew.
+
+    main thread    attendant: requests of people, once a second
+    intake         the inbox
+    worker-N       one submission at a time each
+    upload-N       the pool's requests
+    queue-writer   every commit
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from moichord import __version__, wiring
+from moichord.attendant import Attendant, Sending
+from moichord.clock import Bell, Clock, SystemClock
+from moichord.conclusion import Conclusion
+from moichord.config import Settings
+from moichord.durable import Lock
+from moichord.errors import StateInUse
+from moichord.inbox.doorbell import Doorbell
+from moichord.inbox.intake import Intake
+from moichord.pipeline.upload_pool import UploadPool
+from moichord.queue.arrivals import Arrivals
+from moichord.queue.bulletin import Bulletin
+from moichord.queue.circuits import Circuits
+from moichord.queue.database import Database
+from moichord.queue.endings import Endings
+from moichord.queue.requests import Requests
+from moichord.queue.transitions import Transitions
+from moichord.queue.views import Views
+from moichord.recovery import recover
+from moichord.spool import Spool
+from moichord.worker import Cancellations, Rules, Worker
+
+log = logging.getLogger(__name__)
+
+ATTENTION_SECONDS = 0.5
+RESTART_SECONDS = 5.0
+
+
+def serve(settings: Settings, *, adopt_work: bool = False) -> None:
+    """Run the daemon until SIGTERM or SIGINT; a second one ends the requests in flight as well."""
+    lock = hold(settings.state)
+    try:
+        service = Service(settings, SystemClock())
+        previous = {number: signal.signal(number, service.on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            service.run(adopt_work=adopt_work)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+    finally:
+        lock.release()
+
+
+def hold(state: Path) -> Lock:
+    """The lock of this state, held; StateInUse if another daemon has it."""
+    lock = Lock(lock_path(state))
+    if not lock.try_acquire():
+        raise StateInUse(
+            f"Another moichord daemon runs with the state {state}.",
+            remedy="Stop it first (systemctl stop moichord), or give this one a state and folders of its own.",
+        )
+    return lock
+
+
+def daemon_holds(state: Path) -> bool:
+    """Whether a daemon runs with this state."""
+    if not lock_path(state).exists():
+        return False
+    lock = Lock(lock_path(state))
+    if lock.try_acquire():
+        lock.release()
+        return False
+    return True
+
+
+def lock_path(state: Path) -> Path:
+    return state.with_name(state.name + ".lock")
+
+
+class Service:
+    """One daemon with one state."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._ring = threading.Event()
+        self._bell = Bell()
+        self._clients = wiring.clients(settings, clock)
+
+    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """Stop; the second time, at once."""
+        if self._stopping.is_set():
+            self._stop_requests()
+        self._stopping.set()
+        self._ring.set()
+
+    def run(self, *, adopt_work: bool = False) -> None:
+        """From recovery to the last thread's end."""
+        database = Database(self._settings.state)
+        try:
+            self._run(database, database.open(), adopt_work=adopt_work)
+        finally:
+            database.close()
+            for client in self._clients.values():
+                client.close()
+
+    def _run(self, database: Database, state_uuid: str, *, adopt_work: bool) -> None:
+        settings, clock = self._settings, self._clock
+        folders = settings.folders
+        spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid)
+        circuits = Circuits(clock)
+        arrivals, requests, views = Arrivals(database, clock), Requests(database, clock), Views(database)
+        owner = f"{os.getpid()}"
+        transitions = Transitions(database, clock, circuits, owner)
+        endings = Endings(database, clock, circuits, owner)
+        conclusion = Conclusion(endings, views, spool, clock)
+        cancellations = Cancellations(self._stopping)
+        sending = Sending(cancellations)
+        rules = wiring.intake_rules(settings)
+        scanner = wiring.scanner(settings)
+        doorbell = Doorbell(folders.inbox, self._ring.set, settings.watch.observer)
+        pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers)
+        intake = Intake(scanner, doorbell, arrivals, requests, spool, clock, rules, taken=self._bell.ring)
+        equipment = wiring.equipment(
+            settings,
+            self._clients,
+            pool,
+            lambda folder: wiring.contents_of(scanner.scan_folder(folder)),
+            sending,
+            clock,
+        )
+        turn_rules = Rules(equipment, wiring.retry_policy(settings))
+        attendant = Attendant(
+            requests,
+            views,
+            transitions,
+            endings,
+            conclusion,
+            spool,
+            cancellations,
+            Bulletin(database),
+            self._bell,
+            lambda folder: scanner.scan_folder(folder).manifest,
+        )
+        for name in spool.prepare(adopt=adopt_work):
+            log.warning("returned to the inbox from a work folder of another state", extra={"sample": name})
+        recovered = recover(arrivals, transitions, endings, spool, lambda folder: scanner.scan_folder(folder).manifest)
+        intake.restore()
+        doorbell.start()
+        log.info(
+            "moichord %s is ready: inbox %s, %d submissions go on after a stop", __version__, folders.inbox, recovered
+        )
+        threads = [self._thread("intake", lambda: intake.run(self._ring, self._stopping))]
+        for number in range(settings.workers):
+            worker = Worker(
+                database,
+                transitions,
+                circuits,
+                conclusion,
+                spool,
+                clock,
+                lambda: turn_rules,
+                cancellations,
+                self._stopping,
+                self._bell,
+            )
+            threads.append(self._thread(f"worker-{number}", worker.work))
+        try:
+            self._attend(lambda: attendant.look(intake.notices, sending))
+        finally:
+            self._stopping.set()
+            self._ring.set()
+            self._bell.ring()
+            self._drain(threads)
+            doorbell.stop()
+            pool.close()
+        log.info("moichord has stopped")
+
+    def _attend(self, look: Callable[[], None]) -> None:
+        while not self._stopping.is_set():
+            try:
+                look()
+            except Exception:
+                log.exception("a request could not be carried out; it is tried again")
+                self._clock.wait(self._stopping, RESTART_SECONDS)
+            self._clock.wait(self._stopping, ATTENTION_SECONDS)
+
+    def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=self._guarded, args=(name, body), name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _guarded(self, name: str, body: Callable[[], None]) -> None:
+        """A thread that must not die: what it raises is logged, and it begins anew."""
+        while not self._stopping.is_set():
+            try:
+                body()
+            except Exception:
+                log.exception("the thread %s broke; it begins anew", name)
+                self._clock.wait(self._stopping, RESTART_SECONDS)
+
+    def _drain(self, threads: list[threading.Thread]) -> None:
+        """Let the requests in flight finish, for `drain_timeout` at most."""
+        log.info("stopping: requests in flight may take %g s more", self._settings.drain_timeout)
+        deadline = self._clock.monotonic() + self._settings.drain_timeout
+        for thread in threads:
+            thread.join(max(0.0, deadline - self._clock.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            log.warning("drain_timeout is over: requests in flight are broken off")
+            self._stop_requests()
+            for thread in threads:
+                thread.join()
+
+    def _stop_requests(self) -> None:
+        for client in self._clients.values():
+            client.stop_now()
