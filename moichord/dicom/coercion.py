@@ -24,7 +24,6 @@ INSTANCE_COERCION_DATETIME = 0x00080015
 PATIENT_ID = 0x00100020
 ISSUER_OF_PATIENT_ID = 0x00100021
 _BINARY = frozenset(["US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"])
-_CHARACTER_SET = Attribute(SPECIFIC_CHARACTER_SET, "SpecificCharacterSet", "CS", "1-n")
 
 
 class OnMismatch(StrEnum):
@@ -122,17 +121,14 @@ def coerce(
     stripped = _strip_signatures(present, signed)
     record = (provenance.modifying_system, provenance.source_of_previous_values) if record_changes else ()
     terms = _choose_set(present, decisions, record)
-    edits = {d.wanted.attribute.tag: _edit(d.wanted.attribute, d.text, terms, present.encoding) for d in decisions}
-    changes = [Change(d.wanted.attribute.keyword, d.before, d.text) for d in decisions]
-    notes = ["digital signatures were removed, since the changes make them invalid"] if stripped else []
+    edits = {d.wanted.attribute.tag: _edit(d.wanted, d.text, terms, present.encoding) for d in decisions}
     if len(edits) < len(decisions):
         raise Unfit("one attribute is wanted twice")
+    changes = [Change(d.wanted.attribute.keyword, d.before, d.text) for d in decisions]
+    notes = ["digital signatures were removed, since the changes make them invalid"] if stripped else []
     if terms != present.terms:
-        before = text_of(found, SPECIFIC_CHARACTER_SET, present.encoding, terms) if (
-            found := present.values.get(SPECIFIC_CHARACTER_SET)
-        ) else None
-        edits[SPECIFIC_CHARACTER_SET] = _edit(_CHARACTER_SET, charset.UTF8, terms, present.encoding)
-        changes.append(Change(_CHARACTER_SET.keyword, before, charset.UTF8))
+        edits[SPECIFIC_CHARACTER_SET] = Edit(SPECIFIC_CHARACTER_SET, "CS", _padded(charset.UTF8, "CS", terms))
+        changes.append(Change("SpecificCharacterSet", _declaration(present), charset.UTF8))
         notes.append("the character set is now ISO_IR 192; all other text of the image is ASCII")
     if record_changes:
         edits |= _record(present, edits, provenance, terms)
@@ -143,8 +139,8 @@ def coerce(
 def _decide(present: Present, wanted: Wanted) -> _Decision | None:
     """Whether the attribute changes; None if it stays as it is."""
     attribute = wanted.attribute
-    text = significant(wanted.value, "UR" if attribute.vr != "PN" else "PN")
-    require_valid(attribute, text, wanted.source)
+    require_valid(attribute, wanted.value.strip(" "), wanted.source)
+    text = significant(wanted.value, attribute.vr)
     found = present.values.get(attribute.tag)
     if found is not None and wanted.on_mismatch == OnMismatch.KEEP and found.value.strip(b" \0"):
         return None
@@ -153,13 +149,8 @@ def _decide(present: Present, wanted: Wanted) -> _Decision | None:
         return None
     if before and wanted.on_mismatch == OnMismatch.FAIL:
         origin = wanted.source or "what is wanted"
-        raise Unfit(
-            f"{attribute.keyword} is {before!r} in the image, but {text!r} according to {origin}",
-            keyword=attribute.keyword,
-            source=wanted.source,
-            tag=attribute.tag,
-            brief=f"{attribute.keyword} of the image differs from {origin}",
-        )
+        problem = f"{attribute.keyword} is {before!r} in the image, but {text!r} according to {origin}"
+        raise _unfit(wanted, problem, brief=f"{attribute.keyword} of the image differs from {origin}")
     return _Decision(wanted, text, before)
 
 
@@ -168,12 +159,13 @@ def _readable(found: Raw, wanted: Wanted, present: Present) -> str:
     try:
         return text_of(found, attribute.tag, present.encoding, present.terms)
     except DicomError as error:
-        raise Unfit(
-            f"{attribute.keyword} of the image cannot be read, so it cannot be compared or replaced: {error.problem}",
-            keyword=attribute.keyword,
-            source=wanted.source,
-            tag=attribute.tag,
-        ) from error
+        problem = f"{attribute.keyword} of the image cannot be compared or replaced: {error.problem}"
+        raise _unfit(wanted, problem) from error
+
+
+def _declaration(present: Present) -> str | None:
+    """SpecificCharacterSet as it was, for the record."""
+    return "\\".join(present.terms) if SPECIFIC_CHARACTER_SET in present.values else None
 
 
 def _same(vr: str, before: str, text: str) -> bool:
@@ -212,15 +204,21 @@ def _choose_set(present: Present, decisions: Sequence[_Decision], record: Sequen
         unfit = None
     if present.plain:
         return (charset.UTF8,)
-    keyword = unfit.wanted.attribute.keyword if unfit else "ModifyingSystem"
-    source = unfit.wanted.source if unfit else ""
-    origin = f"the value from {source}" if source else "the value"
-    raise Unfit(
-        f"{keyword}: {origin} has characters that the image's character set ({charset.spelled(present.terms)}) lacks, "
-        "and the set cannot be changed, because other text of the image is not plain ASCII",
-        keyword=keyword,
-        source=source,
+    beginning = _origin(unfit.wanted) if unfit else "the record of the changes"
+    problem = (
+        f"{beginning} has characters that the image's character set ({charset.spelled(present.terms)}) lacks, "
+        "and the set cannot be changed, because other text of the image is not plain ASCII"
     )
+    raise _unfit(unfit.wanted, problem) if unfit else Unfit(problem)
+
+
+def _origin(wanted: Wanted) -> str:
+    return f"{wanted.attribute.keyword}: the value" + (f" from {wanted.source}" if wanted.source else "")
+
+
+def _unfit(wanted: Wanted, problem: str, brief: str | None = None) -> Unfit:
+    attribute = wanted.attribute
+    return Unfit(problem, keyword=attribute.keyword, source=wanted.source, tag=attribute.tag, brief=brief)
 
 
 def _encodable(decision: _Decision, terms: tuple[str, ...]) -> bool:
@@ -233,13 +231,14 @@ def _encodable(decision: _Decision, terms: tuple[str, ...]) -> bool:
     return True
 
 
-def _edit(attribute: Attribute, text: str, terms: tuple[str, ...], encoding: Encoding) -> Edit:
-    if text and attribute.vr in _BINARY:
-        try:
-            return Edit(attribute.tag, attribute.vr, encode_number(text, attribute.vr, encoding))
-        except ValueError as error:
-            raise Unfit(f"{attribute.keyword}: {error}", keyword=attribute.keyword, tag=attribute.tag) from error
-    return Edit(attribute.tag, attribute.vr, _padded(text, attribute.vr, terms))
+def _edit(wanted: Wanted, text: str, terms: tuple[str, ...], encoding: Encoding) -> Edit:
+    attribute = wanted.attribute
+    if not text or attribute.vr not in _BINARY:
+        return Edit(attribute.tag, attribute.vr, _padded(text, attribute.vr, terms))
+    try:
+        return Edit(attribute.tag, attribute.vr, encode_number(text, attribute.vr, encoding))
+    except ValueError as error:
+        raise _unfit(wanted, f"{_origin(wanted)} {error}") from error
 
 
 def _padded(text: str, vr: str, terms: tuple[str, ...]) -> bytes:

@@ -87,9 +87,10 @@ def vr_of(tag: int) -> str:
 
 def is_image_storage(sop_class_uid: str) -> bool:
     """Whether a SOP class is one of images, which cannot be without pixel data (PS3.4 B.5)."""
+    from pydicom.config import IGNORE
     from pydicom.uid import UID
 
-    return "Image Storage" in UID(sop_class_uid).name
+    return "Image Storage" in UID(sop_class_uid, validation_mode=IGNORE).name
 
 
 def _entry(tag: int, name: str) -> Attribute:

@@ -106,12 +106,12 @@ def split(text: str, vr: str) -> list[str]:
 
 
 def encode_number(text: str, vr: str, encoding: Encoding) -> bytes:
-    """A number in binary. Raises `ValueError` if it is none or out of the range of its VR."""
-    number = float(text) if vr in ("FL", "FD") else int(text)
+    """A number in binary. Raises `ValueError` if it is none, or out of the range of its VR."""
     try:
+        number = float(text) if vr in ("FL", "FD") else int(text)
         return struct.pack(encoding.order + _NUMBERS[vr], number)
-    except (struct.error, OverflowError) as error:
-        raise ValueError(f"{text} is out of the range of VR {vr}") from error
+    except (ValueError, OverflowError, struct.error) as error:
+        raise ValueError(f"is no number that VR {vr} can hold") from error
 
 
 def _numbers(found: Raw, tag: int, vr: str, encoding: Encoding) -> str:
