@@ -180,6 +180,24 @@ def test_a_thread_that_died_is_noticed(inbox: Path, bell: Bell, new_doorbell) ->
         assert door.healthy()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_reader_of_events_that_fell_over_is_noticed(inbox: Path, bell: Bell, monkeypatch, new_doorbell) -> None:
+    """watchdog's observer stays alive then, and the kernel's watch stands, but nobody listens to it."""
+    door = new_doorbell("native")
+
+    def falls_over(event: object) -> None:
+        raise KeyError("a watch that is not known")
+
+    reader = next(thread for thread in threading.enumerate() if type(thread).__name__ == "InotifyFD")
+    monkeypatch.setattr(reader, "handle_event", falls_over)
+    new_folder(inbox)
+    reader.join(PATIENCE)
+    assert not door.healthy()
+    door.rebuild()
+    new_file(inbox)
+    assert bell.heard()
+
+
 def test_a_bell_that_fails_does_not_end_the_watch(inbox: Path, caplog, new_doorbell) -> None:
     rung = threading.Event()
 

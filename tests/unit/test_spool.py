@@ -323,6 +323,23 @@ def test_a_copy_cut_short_is_begun_anew(spool: Spool, wherever_done_and_failed_l
     assert os.path.exists(spool.done / f".moichord-{UUID}") is not wherever_done_and_failed_lie
 
 
+def test_a_placeholder_of_a_move_cut_short_is_nobodys_sample(spool: Spool) -> None:
+    (spool.done / "A123").mkdir()
+    assert contents(finish(spool, "done"))["deep/one.dcm"] == b"image"
+
+
+def test_a_move_is_durable_in_both_places_also_when_it_was_done_before(spool: Spool, monkeypatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "fsync_folder", synced.append)
+    finish(spool, "done")
+    assert synced[-2:] == [spool.done, spool.work / UUID]
+    synced.clear()
+    spool.move_out("done", UUID, "A123", "A123")
+    assert synced == [spool.done, spool.work / UUID]
+    spool.discard(UUID)
+    assert synced[-1] == spool.work
+
+
 def test_a_sample_in_neither_place_is_an_alarm(spool: Spool) -> None:
     with pytest.raises(Moved, match="neither in work nor in"):
         spool.move_out("done", UUID, "A123", "A123")
