@@ -4,12 +4,12 @@ Owns the request and what counts as its success. It must not know when it is tim
 of `http.Client`, and the failure of any answer but 200.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from moichord.apis.answers import failure_of_status
+from moichord.apis.bodies import as_json
 from moichord.apis.http import Client
 from moichord.apis.replies import kept, quote
 from moichord.sample import Api
@@ -29,10 +29,18 @@ class AnalyticsApi:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def trigger(self, body: Mapping[str, Any], idempotency_key: str) -> Reply:
-        """Trigger it once; the same key tells the server that a repetition is the same request."""
-        headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
-        answer = self._client.send(json.dumps(dict(body)).encode("ascii"), headers)
+    def trigger(
+        self,
+        body: Mapping[str, Any] | None,
+        idempotency_key: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Trigger it once; the same key tells the server that a repetition is the same request. `body` None: none."""
+        content, described = as_json(body)
+        all_headers = {**described, "Idempotency-Key": idempotency_key, **(headers or {})}
+        answer = self._client.send(content, all_headers, params=params)
         if answer.status != 200:
             raise failure_of_status(
                 Api.ANALYTICS,

@@ -6,7 +6,8 @@ body itself raises (an OSError inside `BodyFailed`).
 """
 
 import io
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -46,6 +47,13 @@ class BytesBody:
 
     def open(self) -> Readable:
         return io.BytesIO(self.content)
+
+
+def as_json(content: Mapping[str, Any] | None) -> tuple[bytes, dict[str, str]]:
+    """A JSON object as a body, with the header that says what it is; nothing at all for None."""
+    if content is None:
+        return b"", {}
+    return json.dumps(dict(content)).encode("ascii"), {"Content-Type": "application/json"}
 
 
 class BodyLengthWrong(SampleFailure):

@@ -4,11 +4,11 @@ Owns the request and what counts as a reply to it. It must not know which fields
 sample is waited for. Errors that leave it: those of `http.Client`, and `SampleUnknown`.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from moichord.apis.answers import SERVER, failure_of_status
+from moichord.apis.bodies import as_json
 from moichord.apis.http import Answer, Client
 from moichord.apis.replies import NotJson, parse, quote
 from moichord.errors import ApiTransient, SampleUnknown
@@ -21,13 +21,21 @@ class MetadataApi:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def fetch(self, sample_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The record of a sample: a JSON object that is not empty.
+    def fetch(
+        self,
+        sample_id: str,
+        body: Mapping[str, Any] | None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """The record of a sample: a JSON object that is not empty. `body` None: the request has none.
 
         Raises SampleUnknown for 404 and for an empty reply; ApiTransient for one that is no JSON object; and the
         failure that the contract's table gives any other status.
         """
-        answer = self._client.send(json.dumps(dict(body)).encode("ascii"), {"Content-Type": "application/json"})
+        content, described = as_json(body)
+        answer = self._client.send(content, {**described, **(headers or {})}, params=params)
         if answer.status in (204, 404) or (answer.status == 200 and not answer.content.strip()):
             raise self._unknown(sample_id, answer)
         if answer.status != 200:

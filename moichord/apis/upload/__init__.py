@@ -5,6 +5,7 @@ with one answer per image. One file for each protocol: raw.py. It must not know 
 where. Errors that leave it: those of `http.Client`, and `ApiRefusal`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ class Uploader(Protocol):
         accept_already_stored: bool,
         file_name: str,
         progress: Progress | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Stored:
         """Send `body`, once. `maybe_stored` says that an earlier request may have stored it already;
         `file_name` is for protocols that carry one. Raises ApiOutage, ApiTransient, ApiRefusal or Stopped.

@@ -3,6 +3,8 @@
 Owns the request. It must not know what an answer means (acceptance). Errors that leave it: see `upload`.
 """
 
+from collections.abc import Mapping
+
 from moichord.apis.bodies import Body, Progress
 from moichord.apis.http import Client
 from moichord.apis.upload import Stored
@@ -26,9 +28,10 @@ class RawUpload:
         accept_already_stored: bool,
         file_name: str,  # noqa: ARG002  # the bytes travel without a name
         progress: Progress | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Stored:
-        headers = {"Content-Type": self._content_type, "Idempotency-Key": idempotency_key}
-        answer = self._client.send(body, headers, progress=progress)
+        described = {"Content-Type": self._content_type, "Idempotency-Key": idempotency_key}
+        answer = self._client.send(body, {**described, **(headers or {})}, progress=progress)
         return self._acceptance.judge(
             answer,
             now=self._client.clock.now(),
