@@ -11,6 +11,7 @@ refuses an existing name, and `Lock` cannot be used. `NotRegular` and `OSError` 
 
 from moichord.durable.files import (
     TEMPORARY_PREFIX,
+    TEMPORARY_SUFFIX,
     NotRegular,
     fsync_file,
     fsync_folder,
@@ -27,6 +28,7 @@ from moichord.durable.trees import copy_tree_verified, remove_leftovers, remove_
 
 __all__ = [
     "TEMPORARY_PREFIX",
+    "TEMPORARY_SUFFIX",
     "Lock",
     "NotRegular",
     "copy_tree_verified",

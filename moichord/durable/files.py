@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from moichord.errors import MoichordError
 
 TEMPORARY_PREFIX = ".moichord-"
+TEMPORARY_SUFFIX = ".tmp"
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -198,7 +199,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], None], *, mode: int | N
     if mode is None:
         with suppress(FileNotFoundError):
             mode = stat.S_IMODE(path.stat().st_mode)
-    temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
     try:

@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from moichord.durable.files import TEMPORARY_PREFIX, fsync_file, fsync_folder, kind_of, open_flags, open_regular
+from moichord.durable.files import (
+    TEMPORARY_PREFIX,
+    TEMPORARY_SUFFIX,
+    fsync_file,
+    fsync_folder,
+    kind_of,
+    open_flags,
+    open_regular,
+)
 
 _BUFFER_BYTES = 1 << 20
 
@@ -146,6 +154,6 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files that a `replace_file` cut short by a crash left in this folder and below."""
     for here, _, files in os.walk(folder):
         for name in files:
-            if name.startswith(TEMPORARY_PREFIX):
+            if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
                 with suppress(FileNotFoundError):
                     os.unlink(os.path.join(here, name))

@@ -55,7 +55,7 @@ class Spool:
         preparing.require_folders(inbox=self.inbox, done=self.done, failed=self.failed)
         preparing.create_work(self.work)
         returned = preparing.own_work(self.work, self.inbox, self.state_uuid, adopt=adopt)
-        preparing.remove_probes(self.inbox, self.work)
+        preparing.remove_leftovers(self.inbox, self.work)
         if (problem := self.rename_problem()) is not None:
             raise ConfigurationInvalid([problem])
         return returned

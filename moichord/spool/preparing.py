@@ -95,11 +95,13 @@ def _return_to_inbox(work: Path, inbox: Path, uuid: str) -> list[str]:
     return returned
 
 
-def remove_probes(*folders: Path) -> None:
-    """Remove what `rename_problem` left behind when it was cut short."""
-    for folder in folders:
+def remove_leftovers(inbox: Path, work: Path) -> None:
+    """Remove what an earlier start that was cut short left of its own in these folders."""
+    for folder in (inbox, work):
         for path in folder.glob(f"{_PROBE_PREFIX}*"):
             path.rmdir()
+    for path in work.glob(f"{durable.TEMPORARY_PREFIX}*{durable.TEMPORARY_SUFFIX}"):
+        path.unlink()
 
 
 def rename_problem(inbox: Path, work: Path) -> str | None:

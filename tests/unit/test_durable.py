@@ -360,9 +360,10 @@ def test_a_tree_deeper_than_a_path_may_be_long_is_removed(tmp_path: Path) -> Non
 
 def test_leftovers_of_a_crash_are_removed_and_nothing_else(tmp_path: Path) -> None:
     tree = sample_tree(tmp_path / "tree")
-    (tree / "deep" / ".moichord-0123").write_bytes(b"half")
+    (tree / "deep" / ".moichord-0123.tmp").write_bytes(b"half")
+    (tree / "deep" / ".moichord-kept").write_bytes(b"whole")
     durable.remove_leftovers(tree)
-    assert not (tree / "deep" / ".moichord-0123").exists()
+    assert names(tree / "deep") == [".moichord-kept", "er"]
     assert (tree / "image.dcm").exists()
 
 

@@ -144,7 +144,8 @@ def test_an_inbox_on_another_file_system_than_work_is_a_configuration_error(spoo
     assert list(spool.inbox.iterdir()) == []
 
 
-def test_probes_of_a_start_that_was_cut_short_are_removed(spool: Spool) -> None:
+def test_leftovers_of_a_start_that_was_cut_short_are_removed(spool: Spool) -> None:
+    (spool.work / ".moichord-0123.tmp").write_bytes(b"half a mark")
     (spool.inbox / ".moichord-probe-1").mkdir()
     (spool.work / ".moichord-probe-2").mkdir()
     spool.prepare()
