@@ -155,6 +155,9 @@ class ImageStream:
         self._position = 0
         self._digest = blake3()
 
+    def close(self) -> None:
+        """Nothing to do: the file is its owner's. What HTTP clients call when they are done."""
+
     @property
     def tail_digest(self) -> str | None:
         """The BLAKE3 of the tail, hexadecimal; None until everything has been read."""
