@@ -205,19 +205,19 @@ class _Reading:
         """Whether it is an image, its verdict, and why; None if it is gone."""
         kind = kind_of(status.st_mode)
         if kind is not None:
-            return False, Verdict.NEVER, f"is {kind}, which is never followed: put the file itself into the folder"
+            return False, Verdict.NEVER, f"{kind}, which is never followed: put the file itself into the folder"
         if temporary:
-            return False, Verdict.MAY_BECOME_COMPLETE, "has the name of a file that is still being written"
+            return False, Verdict.MAY_BECOME_COMPLETE, "its name is that of a file still being written"
         try:
             with open_regular(name, dir_fd=folder, device=self._device) as file:
                 return self._judge_contents(name, file)
         except FileNotFoundError:
             return None
         except NotRegular as error:
-            return False, Verdict.NEVER, f"is {error.what}: put the file itself into the folder"
+            return False, Verdict.NEVER, f"{error.what}: put a copy of its own into the folder"
         except OSError as error:
             self._unreadable = _cannot_read(printable(path), error)
-            return False, Verdict.MAY_BECOME_COMPLETE, "cannot be read"
+            return False, Verdict.MAY_BECOME_COMPLETE, "it cannot be read"
 
     def _judge_contents(self, name: str, file: BinaryIO) -> tuple[bool, Verdict, str | None]:
         if name.lower() == _DICOMDIR:

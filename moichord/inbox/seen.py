@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
 
 class Inspection(NamedTuple):
-    """What reading an image showed; `problem` is a sentence part that goes after the file's name ("is empty")."""
+    """What reading an image showed; `problem` is what goes after "NAME: " ("the file is empty")."""
 
     verdict: Verdict
     problem: str | None = None
@@ -97,7 +97,7 @@ class FolderSeen:
     @cached_property
     def doomed(self) -> tuple[str, ...]:
         """Why this sample can never be processed as it is, one sentence part each; mostly empty."""
-        files = (f"{printable(file.path)} {file.problem}" for file in self._judged(Verdict.NEVER))
+        files = (f"{printable(file.path)}: {file.problem}" for file in self._judged(Verdict.NEVER))
         return (*self.over_limits, *files)
 
     def _judged(self, verdict: Verdict) -> tuple[FileSeen, ...]:

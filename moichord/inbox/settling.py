@@ -123,7 +123,7 @@ def _lacks(seen: FolderSeen) -> NotYet | None:
 
 
 def _incomplete(file: FileSeen) -> str:
-    because = f" ({file.problem})" if file.problem else ""
+    because = f": {file.problem}" if file.problem else ""
     return f"{printable(file.path)} is incomplete{because}"
 
 

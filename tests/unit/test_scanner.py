@@ -30,7 +30,7 @@ class Reader:
             return Inspection(Verdict.COMPLETE)
         if not contents.strip(b"\0") or contents[128:132] == b"DICM":
             return Inspection(Verdict.MAY_BECOME_COMPLETE, f"ends at byte {len(contents)}")
-        return Inspection(Verdict.NEVER, "is not a DICOM Part 10 file")
+        return Inspection(Verdict.NEVER, "not a DICOM Part 10 file")
 
 
 @pytest.fixture
@@ -135,12 +135,12 @@ def not_dicom(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (symlink, "is a symbolic link"),
-        (symlink_to_folder, "is a symbolic link"),
-        (os.mkfifo, "is a named pipe"),
-        (unix_socket, "is a socket"),
-        (hard_link, "is a hard link"),
-        (not_dicom, "is not a DICOM"),
+        (symlink, "a symbolic link"),
+        (symlink_to_folder, "a symbolic link"),
+        (os.mkfifo, "a named pipe"),
+        (unix_socket, "a socket"),
+        (hard_link, "a hard link"),
+        (not_dicom, "not a DICOM"),
     ],
 )
 def test_a_file_that_can_never_be_an_image_dooms_the_sample_and_is_named(
@@ -149,7 +149,7 @@ def test_a_file_that_can_never_be_an_image_dooms_the_sample_and_is_named(
     make(sample / "strange.dcm")
     seen = look(inbox, reader)
     assert len(seen.doomed) == 1
-    assert seen.doomed[0].startswith(f"strange.dcm {words}")
+    assert seen.doomed[0].startswith(f"strange.dcm: {words}")
     assert seen.image_count == 0
 
 

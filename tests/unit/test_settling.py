@@ -20,7 +20,7 @@ def folder(*files: FileSeen, **more) -> FolderSeen:
 GOOD = folder(file("image-01.dcm"), file("notes.txt", image=False))
 EMPTY = folder()
 ARRIVING = folder(file("image-01.dcm"), file("image-03.dcm", Verdict.MAY_BECOME_COMPLETE, "ends at byte 512"))
-DOOMED = folder(file("image-01.dcm"), file("link.dcm", Verdict.NEVER, "is a symbolic link", image=False))
+DOOMED = folder(file("image-01.dcm"), file("link.dcm", Verdict.NEVER, "a symbolic link", image=False))
 
 
 def quiet(seen: FolderSeen, seconds: float, scans: int = 99, idle_before: float = 0.0) -> Tracked:
@@ -49,7 +49,7 @@ def test_a_complete_sample_is_taken_after_the_settle_time_and_three_scans() -> N
         (GOOD, quiet(GOOD, 60, scans=2), RULE, "waiting for 1 more look without a change"),
         (EMPTY, quiet(EMPTY, 600), RULE, "no image yet"),
         (folder(file("a.txt", image=False)), None, RULE, "no image yet"),
-        (ARRIVING, quiet(ARRIVING, 600), RULE, "still arriving: image-03.dcm is incomplete (ends at byte 512)"),
+        (ARRIVING, quiet(ARRIVING, 600), RULE, "still arriving: image-03.dcm is incomplete: ends at byte 512"),
         (GOOD, quiet(GOOD, 600), MARKED, "waiting for COMPLETE"),
         (FolderSeen("?", is_sample=False), None, RULE, "its name is not a sample ID: rename the folder to the ID of"),
         (FolderSeen("A", unreadable="moichord may not read a.dcm"), None, RULE, "moichord may not read a.dcm"),
@@ -97,20 +97,20 @@ def test_a_sample_that_can_never_be_whole_is_taken_to_fail_once_it_has_settled()
     taken = verdict_on(DOOMED, quiet(DOOMED, 60, scans=3))
     assert isinstance(taken, Take)
     assert taken.doomed is not None
-    assert taken.doomed.startswith("link.dcm is a symbolic link. Correct the folder")
+    assert taken.doomed.startswith("link.dcm: a symbolic link. Correct the folder")
 
 
 def test_a_folder_with_only_impossible_files_need_not_wait_for_an_image() -> None:
-    only = folder(file("link.dcm", Verdict.NEVER, "is a symbolic link", image=False))
+    only = folder(file("link.dcm", Verdict.NEVER, "a symbolic link", image=False))
     assert isinstance(verdict_on(only, quiet(only, 60, scans=3)), Take)
 
 
 def test_a_long_list_is_cut_short() -> None:
-    many = folder(*(file(f"{n}.dcm", Verdict.NEVER, "is a FIFO") for n in range(5)))
+    many = folder(*(file(f"{n}.dcm", Verdict.NEVER, "a FIFO") for n in range(5)))
     taken = verdict_on(many, quiet(many, 60))
     assert isinstance(taken, Take)
     assert taken.doomed is not None
-    assert "2.dcm is a FIFO; and 2 more. " in taken.doomed
+    assert "2.dcm: a FIFO; and 2 more. " in taken.doomed
     assert "3.dcm" not in taken.doomed
 
 
@@ -187,7 +187,7 @@ def test_it_says_when_to_look_again_so_that_three_scans_fit_into_the_settle_time
 
 def test_control_characters_in_names_are_shown_as_escapes() -> None:
     hostile = folder(file("a\x1b[31m.dcm", Verdict.MAY_BECOME_COMPLETE, "is empty"))
-    assert "a\\x1b[31m.dcm is incomplete (is empty)" in reason(verdict_on(hostile, None))
+    assert "a\\x1b[31m.dcm is incomplete: is empty" in reason(verdict_on(hostile, None))
 
 
 @pytest.mark.parametrize(
