@@ -25,6 +25,7 @@ from moichord.dicom.dictionary import Attribute, lookup
 from moichord.dicom.encoding import Edit, Element
 from moichord.dicom.errors import Changed, DicomError, Incomplete, Malformed, NotDicom, Unfit
 from moichord.dicom.identities import Disagreement, Identity, disagreements, identity
+from moichord.dicom.original_attributes import ORIGINAL_ATTRIBUTES_SEQUENCE
 from moichord.dicom.part10 import Part10, walk
 from moichord.dicom.present import read_present
 from moichord.dicom.reading import PositionedFile
@@ -80,10 +81,13 @@ def tagged(
 ) -> tuple[TaggedImage, Coercion, Part10]:
     """One image with the wanted tags: walk it to its end, decide, splice.
 
-    `part10` spares the walk if the caller has inspected this very file already. Raises what `inspect` and `coerce` do.
+    Whether or not anything changes, its header reaches behind all that coercion may touch: images of other tags have
+    another `header_digest`. `part10` spares the walk if the caller has inspected this very file already. Raises what
+    `inspect` and `coerce` do.
     """
     part10 = part10 if part10 is not None and part10.tail is not None else inspect(file)
     record = provenance.modifying_system + provenance.source_of_previous_values if record_changes else ""
     present = read_present(file, part10, wanted, record)
     coercion = coerce(present, wanted, provenance, record_changes=record_changes, signed=signed)
-    return TaggedImage(file, part10, coercion.edits), coercion, part10
+    through = max([ORIGINAL_ATTRIBUTES_SEQUENCE, *(one.attribute.tag for one in wanted)])
+    return TaggedImage(file, part10, coercion.edits, through=through), coercion, part10

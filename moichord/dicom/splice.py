@@ -45,21 +45,22 @@ class TaggedImage:
     """`header` ++ the bytes [`tail_offset`, `tail_offset` + `tail_length`) of `file`.
 
     Without edits (`unchanged`) that is the file itself, byte for byte. The same file and edits give the same bytes.
+    The header reaches behind the last edit, and behind the element of tag `through` or where it would be, so that
+    `header_digest` tells apart files that differ up to there. `through` must lie before the pixel data.
     `file` stays open as long as the image is used; everything here may be called from several threads.
     """
 
-    def __init__(self, file: PositionedFile, part10: Part10, edits: Sequence[Edit] = ()) -> None:
+    def __init__(self, file: PositionedFile, part10: Part10, edits: Sequence[Edit] = (), *, through: int = -1) -> None:
         self.file = file
         self.unchanged = not edits
         self.notes: tuple[str, ...] = ()
         end = file.size
+        self.tail_offset = _start_of_untouched(part10, edits, through)
         if self.unchanged:
-            self.tail_offset = part10.dataset_offset
             self.header = _read(file, 0, self.tail_offset)
         else:
             edits = sorted(edits)
             end = _end_of_kept_tail(part10, edits)
-            self.tail_offset = _start_of_untouched(part10, edits)
             meta = _new_meta(file, part10)
             content = _new_dataset(file, part10, edits, self.tail_offset)
             preamble, self.notes = self._new_preamble(part10, 132 + len(meta) + len(content))
@@ -203,9 +204,10 @@ def _read(file: PositionedFile, start: int, end: int) -> bytes:
     return data
 
 
-def _start_of_untouched(part10: Part10, edits: Sequence[Edit]) -> int:
-    """The offset of the first element behind the last change."""
+def _start_of_untouched(part10: Part10, edits: Sequence[Edit], through: int) -> int:
+    """The offset of the first element behind the last change and behind `through`."""
     last = max((edit.tag for edit in edits if edit.tag < TAIL), default=-1)
+    last = max(last, through)
     return next((element.offset for element in part10.elements if element.tag > last), part10.tail_offset)
 
 
