@@ -54,7 +54,7 @@ class Tracked:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Take it now. `doomed` says why it must fail at once, and what to do; None for a good sample."""
+    """Take it now. `doomed` says why it must fail at once; None for a good sample."""
 
     doomed: str | None = None
 
@@ -95,7 +95,7 @@ def judge(
         return tracked, Take(_doomed(seen))
     if _timed_out(tracked, rule, monotonic):
         waited = f"still incomplete after {duration(rule.incomplete_timeout)} without a change"
-        return tracked, Take(f"{waited}: {wanting.reason}. Export the sample again and drop it anew.")
+        return tracked, Take(f"{waited}: {wanting.reason}")
     return tracked, wanting
 
 
@@ -150,7 +150,7 @@ def _timed_out(tracked: Tracked, rule: SettleRule, monotonic: float) -> bool:
 def _doomed(seen: FolderSeen) -> str | None:
     if not seen.doomed:
         return None
-    return f"{_listed(list(seen.doomed))}. Correct the folder or export the sample again, and drop it anew."
+    return _listed(list(seen.doomed))
 
 
 def _listed(parts: list[str]) -> str:

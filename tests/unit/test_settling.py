@@ -96,8 +96,7 @@ def test_a_sample_that_can_never_be_whole_is_taken_to_fail_once_it_has_settled()
     assert isinstance(verdict_on(DOOMED, quiet(DOOMED, 59)), NotYet)
     taken = verdict_on(DOOMED, quiet(DOOMED, 60, scans=3))
     assert isinstance(taken, Take)
-    assert taken.doomed is not None
-    assert taken.doomed.startswith("link.dcm: a symbolic link. Correct the folder")
+    assert taken.doomed == "link.dcm: a symbolic link"
 
 
 def test_a_folder_with_only_impossible_files_need_not_wait_for_an_image() -> None:
@@ -109,9 +108,7 @@ def test_a_long_list_is_cut_short() -> None:
     many = folder(*(file(f"{n}.dcm", Verdict.NEVER, "a FIFO") for n in range(5)))
     taken = verdict_on(many, quiet(many, 60))
     assert isinstance(taken, Take)
-    assert taken.doomed is not None
-    assert "2.dcm: a FIFO; and 2 more. " in taken.doomed
-    assert "3.dcm" not in taken.doomed
+    assert taken.doomed == "0.dcm: a FIFO; 1.dcm: a FIFO; 2.dcm: a FIFO; and 2 more"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +126,6 @@ def test_what_stays_incomplete_is_taken_to_fail_after_the_timeout(seen: FolderSe
     assert taken.doomed is not None
     assert taken.doomed.startswith("still incomplete after 24 h without a change: ")
     assert because in taken.doomed
-    assert taken.doomed.endswith("Export the sample again and drop it anew.")
 
 
 def test_the_timeout_runs_across_restarts_but_the_settle_clock_begins_again() -> None:
