@@ -6,7 +6,7 @@ must not start anything. Errors: ConfigurationInvalid, from an address or header
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from moichord.apis.analytics import AnalyticsApi
 from moichord.apis.http import Client, Deadlines, Endpoint, Tls
@@ -16,14 +16,17 @@ from moichord.apis.upload.raw import RawUpload
 from moichord.clock import Clock
 from moichord.config import Analytics, Metadata, Settings, Upload
 from moichord.dicom import DicomError, Incomplete, PositionedFile, inspect
-from moichord.inbox.intake import IntakeRules, sample_id_of
-from moichord.inbox.scanner import Scanner
 from moichord.inbox.seen import FolderSeen, Inspection, Verdict, WatchRules
 from moichord.inbox.settling import SettleRule
 from moichord.pipeline.equipment import CallTemplate, Contents, Equipment, OnSent, Patience, TagPolicy
 from moichord.pipeline.upload_pool import UploadPool
 from moichord.retry import Policy
 from moichord.sample import Api
+
+if TYPE_CHECKING:
+    # Not loaded for the one-shot, which needs neither the inbox nor the queue (SQLAlchemy, POSIX calls).
+    from moichord.inbox.intake import IntakeRules
+    from moichord.inbox.scanner import Scanner
 
 Clients = Mapping[Api, Client]
 
@@ -75,7 +78,11 @@ def _pem_files(block: Metadata | Upload | Analytics) -> tuple[Path | None, Path 
 
 def clients(settings: Settings, clock: Clock) -> Clients:
     """One client for each API that is switched on, with a kept connection for each thread that may use it."""
-    sizes = {Api.METADATA: settings.workers, Api.UPLOAD: settings.upload.concurrency + 2, Api.ANALYTICS: settings.workers}
+    sizes = {
+        Api.METADATA: settings.workers,
+        Api.UPLOAD: settings.upload.concurrency + 2,
+        Api.ANALYTICS: settings.workers,
+    }
     return {api: Client(endpoint, clock=clock, pool_size=sizes[api]) for api, endpoint in endpoints(settings).items()}
 
 
@@ -124,7 +131,9 @@ def retry_policy(settings: Settings) -> Policy:
     return Policy(block.first_delay, block.max_delay, block.max_tries, block.give_up_after)
 
 
-def intake_rules(settings: Settings) -> IntakeRules:
+def intake_rules(settings: Settings) -> "IntakeRules":
+    from moichord.inbox.intake import IntakeRules
+
     watch = settings.watch
     settle = SettleRule(
         settle_time=watch.settle_time,
@@ -134,7 +143,10 @@ def intake_rules(settings: Settings) -> IntakeRules:
     return IntakeRules(watch.sample_id, settle, watch.scan_interval)
 
 
-def scanner(settings: Settings) -> Scanner:
+def scanner(settings: Settings) -> "Scanner":
+    from moichord.inbox.intake import sample_id_of
+    from moichord.inbox.scanner import Scanner
+
     watch = settings.watch
 
     def is_sample_id(folder_name: str) -> bool:
