@@ -23,6 +23,7 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 SYNTAXES = {"explicit": EXPLICIT, "implicit": IMPLICIT, "big_endian": BIG_ENDIAN, "jpeg": JPEG, "rle": RLE}
 WHOLE_SLIDE_IMAGE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+BASIC_TEXT_REPORT = "1.2.840.10008.5.1.4.1.1.88.11"
 UNDEFINED = 0xFFFFFFFF
 LONG_VRS = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"])
 
@@ -55,6 +56,22 @@ def write_image(
             **attributes,
         )
     )
+    return path
+
+
+def write_report(path: Path, *, sop_instance_uid: str | None = None, patient_id: str = "P1", **attributes: Any) -> Path:
+    """Write a DICOM object without pixel data: a structured report, complete as it is."""
+    dataset = Dataset()
+    dataset.SOPClassUID = BASIC_TEXT_REPORT
+    dataset.SOPInstanceUID = sop_instance_uid or new_uid()
+    dataset.Modality = "SR"
+    dataset.PatientName = "Before^Name"
+    dataset.PatientID = patient_id
+    dataset.StudyInstanceUID = "2.25.1"
+    dataset.SeriesInstanceUID = "2.25.4"
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    path.write_bytes(dataset_bytes(dataset, EXPLICIT))
     return path
 
 

@@ -80,7 +80,7 @@ def _check_pixels(file: PositionedFile, part10: Part10, element: Element, walker
     if not encapsulated and is_standard_encapsulated(part10.transfer_syntax):
         raise Malformed("native pixel data in an encapsulated transfer syntax", tag=element.tag, offset=element.offset)
     if encapsulated:
-        _require_fragments(file, part10, element, walker)
+        _require_fragments(file, part10, element, walker.fragment_count)
         return []
     expected = _native_length(file, part10, element.tag)
     if expected is None:
@@ -98,8 +98,7 @@ def _check_pixels(file: PositionedFile, part10: Part10, element: Element, walker
     return []
 
 
-def _require_fragments(file: PositionedFile, part10: Part10, element: Element, walker: Walker) -> None:
-    fragments = walker.fragments(element.value_offset)[1]
+def _require_fragments(file: PositionedFile, part10: Part10, element: Element, fragments: int) -> None:
     frames = number(file, part10, _NUMBER_OF_FRAMES) or 1
     needed = frames if _is_frame_by_frame(part10.transfer_syntax) else 1
     if fragments < needed:

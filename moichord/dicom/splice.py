@@ -17,6 +17,7 @@ from typing import BinaryIO
 from blake3 import blake3
 
 from moichord.dicom.encoding import (
+    DIRECTORY_RECORD_SEQUENCE,
     EXPLICIT_LITTLE,
     TAIL,
     TRAILING_PADDING,
@@ -59,6 +60,8 @@ class TaggedImage:
         if self.unchanged:
             self.header = _read(file, 0, self.tail_offset)
         else:
+            if part10.find(DIRECTORY_RECORD_SEQUENCE) is not None:
+                raise Malformed("a DICOMDIR holds offsets into itself, so nothing in it can be changed")
             edits = sorted(edits)
             end = _end_of_kept_tail(part10, edits)
             meta = _new_meta(file, part10)

@@ -47,13 +47,17 @@ class Budget:
 
 
 class Walker:
-    """Goes from element to element in one encoding, within one budget."""
+    """Goes from element to element in one encoding, within one budget.
+
+    `fragment_count` is that of the encapsulated pixel data it came across, without the basic offset table.
+    """
 
     def __init__(self, window: Window, encoding: Encoding, budget: Budget) -> None:
         self.window = window
         self.encoding = encoding
         self.budget = budget
         self.size = window.file.size
+        self.fragment_count = 0
         self._nested_left = budget.nested
         self._tag = struct.Struct(encoding.order + "HH")
 
@@ -117,7 +121,7 @@ class Walker:
             end = value_offset + length
             self._require_plausible(tag, offset, length, end)
         elif tag == PIXEL_DATA:
-            end = self.fragments(value_offset)[0]
+            end, self.fragment_count = self._after_fragments(value_offset)
         elif vr in ("", "SQ", "UN"):
             end = self._after_sequence(tag, value_offset, IMPLICIT_LITTLE if vr == "UN" else self.encoding)
         else:
@@ -136,7 +140,7 @@ class Walker:
             have = max(0, self.size - (end - length))
             raise Incomplete("the file ends inside an element", tag=tag, offset=offset, need=length, have=have)
 
-    def fragments(self, offset: int) -> tuple[int, int]:
+    def _after_fragments(self, offset: int) -> tuple[int, int]:
         """Where encapsulated pixel data end and how many fragments follow the basic offset table (PS3.5 A.4)."""
         items = 0
         unpack = struct.Struct(self.encoding.order + "HHI").unpack_from

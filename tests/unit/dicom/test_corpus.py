@@ -136,7 +136,14 @@ def test_an_unmodified_file_comes_out_byte_for_byte(name: str) -> None:
         assert bytes(TaggedImage(file, part10).stream().read()) == (DATA / name).read_bytes()
 
 
-@pytest.mark.parametrize("name", ACCEPTED)
+@pytest.mark.parametrize("name", [name for name in ACCEPTED if "DICOMDIR" in name])
+def test_a_directory_of_files_is_never_changed(name: str) -> None:
+    wanted = [Wanted(lookup("PatientID"), "S1-001")]
+    with opened(name) as (file, part10), pytest.raises(Malformed, match="offsets into itself"):
+        tagged(file, wanted, PROVENANCE, part10=part10)
+
+
+@pytest.mark.parametrize("name", [name for name in ACCEPTED if "DICOMDIR" not in name])
 def test_three_changed_tags_are_read_and_all_else_is_as_it_was(name: str) -> None:
     wanted = [Wanted(lookup(keyword), text) for keyword, text in WANTED.items()]
     with opened(name) as (file, part10):

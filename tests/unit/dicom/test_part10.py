@@ -20,6 +20,7 @@ from tests.unit.dicom.conftest import Open
 
 NAME = element(0x00100010, "PN", b"Rex ")
 UID = element(0x00080018, "UI", b"2.25.3")
+IMPLICIT_UID = element(0x00080018, "", b"2.25.3", implicit=True)
 SEQUENCE = 0x00081140
 
 
@@ -57,12 +58,14 @@ def test_a_walk_finds_every_element_and_the_tail(open_file: Open, syntax: str) -
     [
         undefined(SEQUENCE, item(UID) + item(UID, undefined=True)) + NAME,
         undefined(SEQUENCE, item(undefined(0x00081150, item(UID, undefined=True)), undefined=True)) + NAME,
-        undefined(0x00081150, item(element(0x00080018, "", b"2.25.3", implicit=True), undefined=True), vr="UN") + NAME,
+        undefined(0x00081150, item(IMPLICIT_UID, undefined=True), vr="UN") + NAME,
         element(SEQUENCE, "SQ", item(b"anything of a defined length is not entered ")) + NAME,
         UID + element(0x00081150, "ZZ", b"")[:6] + b"\0\0" + struct.pack("<I", 4) + b"abcd" + NAME,
         nested(32) + NAME,
+        undefined(SEQUENCE, item(undefined(0x00081150, item(IMPLICIT_UID, undefined=True), vr="UN"), undefined=True))
+        + NAME,
     ],
-    ids=["items", "nested", "UN is implicit", "defined", "unknown VR", "depth 32"],
+    ids=["items", "nested", "UN is implicit", "defined", "unknown VR", "depth 32", "nested UN is implicit"],
 )
 def test_what_lies_inside_a_value_is_skipped(open_file: Open, content: bytes) -> None:
     found = walk(open_file(part10_bytes(content)))
@@ -99,7 +102,7 @@ def test_sequences_of_undefined_length_end_in_every_encoding(open_file: Open, sy
         (part10_bytes(UID, transfer_syntax="nonsense"), Malformed, "not a UID"),
         (part10_bytes(UID, transfer_syntax=DEFLATED), Malformed, "deflated"),
         (part10_bytes(UID, transfer_syntax=IMPLICIT), Malformed, "says implicit VR"),
-        (part10_bytes(element(0x00080018, "", b"2.25.3", implicit=True)), Malformed, "says explicit VR"),
+        (part10_bytes(IMPLICIT_UID), Malformed, "says explicit VR"),
         (part10_bytes(UID, transfer_syntax=BIG_ENDIAN), Malformed, "byte order"),
         (part10_bytes(element(0x00080018, "UI", b"2.25.3", big_endian=True)), Malformed, "byte order"),
         (part10_bytes(NAME + UID), Malformed, r"ascending order.*element \(0008,0018\)"),

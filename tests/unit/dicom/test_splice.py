@@ -75,6 +75,17 @@ def test_the_meta_information_is_true_and_names_the_writer(open_file: Open, synt
     assert meta.MediaStorageSOPClassUID == WHOLE_SLIDE_IMAGE
 
 
+def test_earlier_records_of_undefined_length_stay_byte_for_byte(open_file: Open) -> None:
+    earlier = item(element(0x04000563, "LO", b"other "), undefined=True)
+    record = element(0x04000561, "SQ", earlier + sequence_end(), length=UNDEFINED)
+    new = sent(tagged(open_file(part10_bytes(UID + NAME + record + PIXELS)), wanted(PatientName="New"), PROVENANCE)[0])
+    assert earlier + item()[:4] in new
+    assert [one.ModifyingSystem for one in pydicom.dcmread(io.BytesIO(new)).OriginalAttributesSequence] == [
+        "other",
+        "moichord",
+    ]
+
+
 def test_tagging_again_changes_nothing(open_file: Open) -> None:
     for text in ("Rex", "Müller"):
         first = sent(tagged(open_file(image_bytes()), wanted(PatientName=text), PROVENANCE)[0])

@@ -41,6 +41,14 @@ def test_padding_does_not_count(open_file: Open, content: bytes, tag: int, expec
     assert value(file, walk(file), tag) == expected
 
 
+def test_a_number_of_vr_un_is_little_endian_everywhere(open_file: Open) -> None:
+    """PS3.5 6.2.2 note 4."""
+    content = element(0x00080018, "UI", b"2.25.3", big_endian=True)
+    content += element(0x00280010, "UN", struct.pack("<H", 7), big_endian=True)
+    file = open_file(part10_bytes(content, transfer_syntax=BIG_ENDIAN))
+    assert value(file, walk(file), 0x00280010) == "7"
+
+
 def test_the_declared_character_set_holds(open_file: Open) -> None:
     file = open_file(image_bytes(SpecificCharacterSet="ISO_IR 144", PatientName="Люкceмбypг"))
     assert value(file, inspect(file), 0x00100010) == "Люкceмбypг"
