@@ -76,7 +76,7 @@ class Walker:
             tag = group << 16 | number
             if tag >= until:
                 break
-            if tag == 0 and self._only_zeros_from(offset):
+            if tag == 0 and self._ends_in_zeros(offset, above):
                 break
             if tag <= above:
                 raise Malformed("elements are not in ascending order, or not alone", tag=tag, offset=offset)
@@ -220,6 +220,15 @@ class Walker:
         """Fewer than 8 bytes are left: no element, so they must be zeros."""
         if not self._only_zeros_from(offset):
             raise cut("the tag of an element", None, offset, self.size)
+
+    def _ends_in_zeros(self, offset: int, above: int) -> bool:
+        """Whether nothing but zeros follows. A hole in the header is a part that the copy has not written yet."""
+        empty = not any(self.window.bytes_at(offset, 8))
+        if self._only_zeros_from(offset):
+            return True
+        if empty and above < TAIL:
+            raise Incomplete("zeros where an element should be", offset=offset)
+        return False
 
     def _only_zeros_from(self, offset: int) -> bool:
         while offset < self.size:

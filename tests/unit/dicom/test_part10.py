@@ -147,7 +147,14 @@ def test_zeros_after_the_last_element_end_the_data_set(open_file: Open) -> None:
     assert walk(open_file(content + bytes(11))).tail_offset == len(content)
     assert walk(open_file(content + bytes(3))).tail_offset == len(content)
     with pytest.raises(Malformed, match="ascending order"):
-        walk(open_file(content + bytes(500) + b"x"))
+        walk(open_file(content + bytes(6) + b"\1\1" + bytes(500) + b"x"))
+
+
+def test_a_hole_in_the_header_may_still_be_filled(open_file: Open) -> None:
+    content = image_bytes(frames=20)
+    name = content.index(b"PN") - 4
+    with pytest.raises(Incomplete, match="zeros where an element should be"):
+        walk(open_file(content[:name] + bytes(300) + content[name + 300 :]))
 
 
 def test_a_tiff_header_in_the_preamble_is_seen(open_file: Open) -> None:
