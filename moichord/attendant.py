@@ -6,7 +6,8 @@ StateUnwritable, OSError; a request that cannot be carried out is answered with 
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from moichord.clock import Bell
@@ -51,41 +52,43 @@ class Sending:
         return totals
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the attendant needs at hand."""
+
+    requests: Requests
+    views: Views
+    transitions: Transitions
+    endings: Endings
+    conclusion: Conclusion
+    spool: Spool
+
+
 class Attendant:
     """Serves the people."""
 
     def __init__(
         self,
-        requests: Requests,
-        views: Views,
-        transitions: Transitions,
-        endings: Endings,
-        conclusion: Conclusion,
-        spool: Spool,
+        desk: Desk,
         cancellations: Cancellations,
         bulletin: Bulletin,
         bell: Bell,
         manifest_of: Callable[[Path], str],
     ) -> None:
-        self._requests = requests
-        self._views = views
-        self._transitions = transitions
-        self._endings = endings
-        self._conclusion = conclusion
-        self._spool = spool
+        self._desk = desk
         self._cancellations = cancellations
         self._bulletin = bulletin
         self._bell = bell
         self._manifest_of = manifest_of
 
-    def look(self, notices: list[str], sending: Sending) -> None:
-        """Carry out what was asked since the last look, and publish."""
-        for request in self._requests.open():
+    def look(self, notices: Sequence[str], sending: Mapping[str, int]) -> None:
+        """Carry out what was asked since the last look, and publish what `Bulletin.publish` says."""
+        for request in self._desk.requests.open():
             outcome = self._cancel(request) if request.kind == "cancel" else self._retry(request)
             if outcome is not None:
-                self._requests.done(request, outcome)
+                self._desk.requests.done(request, outcome)
                 log.info("%s: %s", request.kind, outcome, extra=_about(request.submission))
-        self._bulletin.publish(notices, sending.by_submission())
+        self._bulletin.publish(notices, sending)
 
     def _cancel(self, request: Request) -> str | None:
         """Stop it and move it to failed; None while a worker still has it in hand."""
@@ -95,40 +98,40 @@ class Attendant:
             return f"it is {submission.state}"
         self._cancellations.cancel(submission.uuid)
         try:
-            claimed = self._transitions.claim_this(submission)
+            claimed = self._desk.transitions.claim_this(submission)
         except IllegalTransition:
             return None
         if claimed.intent == "conclude":
-            self._conclusion.carry_out(claimed)
+            self._desk.conclusion.carry_out(claimed)
         else:
-            self._conclusion.conclude(claimed, State.CANCELLED, reason=CANCELLED_TEXT, remedy=CANCELLED_REMEDY)
+            self._desk.conclusion.conclude(claimed, State.CANCELLED, reason=CANCELLED_TEXT, remedy=CANCELLED_REMEDY)
         self._cancellations.forget(submission.uuid)
         return "cancelled"
 
     def _retry(self, request: Request) -> str:
-        known = self._views.detail(request.submission.uuid)
+        known = self._desk.views.detail(request.submission.uuid)
         submission = known.submission
         try:
             how = reopening(submission, known.steps, known.images, request.from_step)
-            if self._views.newest(submission.sample_id) != submission:
+            if self._desk.views.newest(submission.sample_id) != submission:
                 raise UsageRefused(f"A newer submission of {submission.sample_id} has come meanwhile.")
         except UsageRefused as refusal:
             return f"refused: {refusal.problem}"
-        self._endings.reopen(submission, how)
+        self._desk.endings.reopen(submission, how)
         try:
             self._bring_back(submission)
         except UsageRefused as refusal:
-            self._endings.stay_out(submission)
+            self._desk.endings.stay_out(submission)
             return f"refused: {refusal.problem}"
         self._bell.ring()
         return f"goes on at {how.from_step}"
 
     def _bring_back(self, submission: Submission) -> None:
         kind, place = kind_of(submission.state), submission.place or submission.folder_name
-        self._spool.bring_back(kind, place, submission.uuid, submission.folder_name)
-        self._spool.delete(kind, place, submission.uuid)
-        folder = self._spool.folder(submission.uuid, submission.folder_name)
-        self._endings.reopened(submission, self._manifest_of(folder))
+        self._desk.spool.bring_back(kind, place, submission.uuid, submission.folder_name)
+        self._desk.spool.delete(kind, place, submission.uuid)
+        folder = self._desk.spool.folder(submission.uuid, submission.folder_name)
+        self._desk.endings.reopened(submission, self._manifest_of(folder))
 
 
 def _about(submission: Submission) -> dict[str, str]:

@@ -8,7 +8,7 @@ DIAGNOSTICS, one sentence per case, logged:
     taking, folder in work                     -> it was taken; a folder of that name in the inbox is a new drop
     taking, folder nowhere                     -> the taking is withdrawn
     on its way to done or failed               -> brought there first of all
-    on its way back into work (retry)          -> brought back, if it had arrived; else it stays as it had ended
+    on its way back into work (retry)          -> brought back; if its folder is gone, it stays as it had ended
     processing                                 -> goes on where it was; acknowledged images are not sent again
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from moichord.conclusion import kind_of
+from moichord.errors import UsageRefused
 from moichord.queue.arrivals import Arrivals
 from moichord.queue.endings import Endings
 from moichord.queue.transitions import Transitions
@@ -66,14 +67,16 @@ def _finish_taking(submission: Submission, arrivals: Arrivals, spool: Spool) -> 
 
 
 def _finish_return(submission: Submission, endings: Endings, spool: Spool, manifest_of: Callable[[Path], str]) -> None:
-    folder = spool.folder(submission.uuid, submission.folder_name)
-    if folder.exists():
-        _tell(submission, "was being brought back for a retry: goes on")
-        spool.delete(kind_of(submission.state), submission.place or submission.folder_name, submission.uuid)
-        endings.reopened(submission, manifest_of(folder))
-    else:
-        _tell(submission, "was to be retried, but had not been brought back: it stays as it had ended")
+    kind, place = kind_of(submission.state), submission.place or submission.folder_name
+    try:
+        spool.bring_back(kind, place, submission.uuid, submission.folder_name)
+    except UsageRefused as refusal:
+        _tell(submission, f"was to be retried, and stays as it had ended: {refusal.problem}")
         endings.stay_out(submission)
+        return
+    spool.delete(kind, place, submission.uuid)
+    _tell(submission, "was being brought back for a retry: goes on")
+    endings.reopened(submission, manifest_of(spool.folder(submission.uuid, submission.folder_name)))
 
 
 def _tell(submission: Submission, what: str) -> None:

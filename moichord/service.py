@@ -16,11 +16,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from moichord import __version__, wiring
-from moichord.attendant import Attendant, Sending
+from moichord import __version__, watching, wiring
+from moichord.attendant import Attendant, Desk, Sending
 from moichord.clock import Bell, Clock, SystemClock
 from moichord.conclusion import Conclusion
 from moichord.config import Settings
@@ -28,6 +29,7 @@ from moichord.durable import Lock
 from moichord.errors import StateInUse
 from moichord.inbox.doorbell import Doorbell
 from moichord.inbox.intake import Intake
+from moichord.pipeline.equipment import Contents
 from moichord.pipeline.upload_pool import UploadPool
 from moichord.queue.arrivals import Arrivals
 from moichord.queue.bulletin import Bulletin
@@ -39,7 +41,7 @@ from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.recovery import recover
 from moichord.spool import Spool
-from moichord.worker import Cancellations, Rules, Worker
+from moichord.worker import Cancellations, Rules, Turns, Worker
 
 log = logging.getLogger(__name__)
 
@@ -88,114 +90,148 @@ def lock_path(state: Path) -> Path:
     return state.with_name(state.name + ".lock")
 
 
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Everything that one daemon consists of, wired together and not started yet."""
+
+    spool: Spool
+    arrivals: Arrivals
+    transitions: Transitions
+    endings: Endings
+    intake: Intake
+    doorbell: Doorbell
+    attendant: Attendant
+    sending: Sending
+    pool: UploadPool
+    workers: tuple[Worker, ...]
+    manifest_of: Callable[[Path], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What stops and wakes the threads: the daemon's end, a ring from the inbox, work for the workers."""
+
+    stopping: threading.Event
+    ring: threading.Event
+    bell: Bell
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.ring.set()
+        self.bell.ring()
+
+
+def furnish(
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    state_uuid: str,
+    clients: wiring.Clients,
+    signals: Signals,
+) -> Rooms:
+    """Wire the rooms of one daemon."""
+    folders = settings.folders
+    spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid)
+    circuits = Circuits(clock)
+    arrivals, requests, views = Arrivals(database, clock), Requests(database, clock), Views(database)
+    owner = str(os.getpid())
+    transitions = Transitions(database, clock, circuits, owner)
+    endings = Endings(database, clock, circuits, owner)
+    conclusion = Conclusion(endings, views, spool, clock)
+    cancellations = Cancellations(signals.stopping)
+    sending = Sending(cancellations)
+    scanner = watching.scanner(settings)
+
+    def look(folder: Path) -> Contents:
+        return watching.contents_of(scanner.scan_folder(folder))
+
+    def manifest_of(folder: Path) -> str:
+        return look(folder).manifest
+
+    doorbell = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer)
+    intake_rules = watching.intake_rules(settings)
+    intake = Intake(scanner, doorbell, arrivals, requests, spool, clock, intake_rules, taken=signals.bell.ring)
+    pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers)
+    equipment = wiring.equipment(settings, clients, pool, look, sending, clock)
+    rules = Rules(equipment, wiring.retry_policy(settings))
+    turns = Turns(database, transitions, circuits, conclusion, spool, clock, lambda: rules, cancellations)
+    workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
+    service_desk = Desk(requests, views, transitions, endings, conclusion, spool)
+    attendant = Attendant(service_desk, cancellations, Bulletin(database), signals.bell, manifest_of)
+    return Rooms(
+        spool, arrivals, transitions, endings, intake, doorbell, attendant, sending, pool, workers, manifest_of
+    )
+
+
 class Service:
     """One daemon with one state."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._stopping = threading.Event()
-        self._ring = threading.Event()
-        self._bell = Bell()
+        self._signals = Signals(threading.Event(), threading.Event(), Bell())
         self._clients = wiring.clients(settings, clock)
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Stop; the second time, at once."""
-        if self._stopping.is_set():
+        if self._signals.stopping.is_set():
             self._stop_requests()
-        self._stopping.set()
-        self._ring.set()
+        self._signals.stopping.set()
+        self._signals.ring.set()
 
     def run(self, *, adopt_work: bool = False) -> None:
         """From recovery to the last thread's end."""
         database = Database(self._settings.state)
         try:
-            self._run(database, database.open(), adopt_work=adopt_work)
+            state_uuid = database.open()
+            rooms = furnish(self._settings, self._clock, database, state_uuid, self._clients, self._signals)
+            self._prepare(rooms, adopt_work=adopt_work)
+            self._serve(rooms)
         finally:
             database.close()
             for client in self._clients.values():
                 client.close()
 
-    def _run(self, database: Database, state_uuid: str, *, adopt_work: bool) -> None:
-        settings, clock = self._settings, self._clock
-        folders = settings.folders
-        spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid)
-        circuits = Circuits(clock)
-        arrivals, requests, views = Arrivals(database, clock), Requests(database, clock), Views(database)
-        owner = f"{os.getpid()}"
-        transitions = Transitions(database, clock, circuits, owner)
-        endings = Endings(database, clock, circuits, owner)
-        conclusion = Conclusion(endings, views, spool, clock)
-        cancellations = Cancellations(self._stopping)
-        sending = Sending(cancellations)
-        rules = wiring.intake_rules(settings)
-        scanner = wiring.scanner(settings)
-        doorbell = Doorbell(folders.inbox, self._ring.set, settings.watch.observer)
-        pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers)
-        intake = Intake(scanner, doorbell, arrivals, requests, spool, clock, rules, taken=self._bell.ring)
-        equipment = wiring.equipment(
-            settings,
-            self._clients,
-            pool,
-            lambda folder: wiring.contents_of(scanner.scan_folder(folder)),
-            sending,
-            clock,
-        )
-        turn_rules = Rules(equipment, wiring.retry_policy(settings))
-        attendant = Attendant(
-            requests,
-            views,
-            transitions,
-            endings,
-            conclusion,
-            spool,
-            cancellations,
-            Bulletin(database),
-            self._bell,
-            lambda folder: scanner.scan_folder(folder).manifest,
-        )
-        for name in spool.prepare(adopt=adopt_work):
+    def _prepare(self, rooms: Rooms, *, adopt_work: bool) -> None:
+        """Own the folders and finish what an earlier run had begun; wait for a share that is not mounted yet."""
+        while (problem := rooms.intake.absence()) is not None:
+            log.error("%s; waiting for it", problem)
+            if self._clock.wait(self._signals.stopping, self._settings.watch.scan_interval):
+                return
+        for name in rooms.spool.prepare(adopt=adopt_work):
             log.warning("returned to the inbox from a work folder of another state", extra={"sample": name})
-        recovered = recover(arrivals, transitions, endings, spool, lambda folder: scanner.scan_folder(folder).manifest)
-        intake.restore()
-        doorbell.start()
+        recovered = recover(rooms.arrivals, rooms.transitions, rooms.endings, rooms.spool, rooms.manifest_of)
+        rooms.intake.restore()
         log.info(
-            "moichord %s is ready: inbox %s, %d submissions go on after a stop", __version__, folders.inbox, recovered
+            "moichord %s is ready: inbox %s, %d submissions go on after a stop",
+            __version__,
+            self._settings.folders.inbox,
+            recovered,
         )
-        threads = [self._thread("intake", lambda: intake.run(self._ring, self._stopping))]
-        for number in range(settings.workers):
-            worker = Worker(
-                database,
-                transitions,
-                circuits,
-                conclusion,
-                spool,
-                clock,
-                lambda: turn_rules,
-                cancellations,
-                self._stopping,
-                self._bell,
-            )
-            threads.append(self._thread(f"worker-{number}", worker.work))
+
+    def _serve(self, rooms: Rooms) -> None:
+        signals = self._signals
+        rooms.doorbell.start()
+        threads = [self._thread("intake", lambda: rooms.intake.run(signals.ring, signals.stopping))]
+        threads += [self._thread(f"worker-{number}", worker.work) for number, worker in enumerate(rooms.workers)]
         try:
-            self._attend(lambda: attendant.look(intake.notices, sending))
+            self._attend(rooms)
         finally:
-            self._stopping.set()
-            self._ring.set()
-            self._bell.ring()
+            signals.stop()
             self._drain(threads)
-            doorbell.stop()
-            pool.close()
+            rooms.doorbell.stop()
+            rooms.pool.close()
         log.info("moichord has stopped")
 
-    def _attend(self, look: Callable[[], None]) -> None:
-        while not self._stopping.is_set():
+    def _attend(self, rooms: Rooms) -> None:
+        stopping = self._signals.stopping
+        while not stopping.is_set():
             try:
-                look()
+                rooms.attendant.look(rooms.intake.notices, rooms.sending.by_submission())
             except Exception:
                 log.exception("a request could not be carried out; it is tried again")
-                self._clock.wait(self._stopping, RESTART_SECONDS)
-            self._clock.wait(self._stopping, ATTENTION_SECONDS)
+                self._clock.wait(stopping, RESTART_SECONDS)
+            self._clock.wait(stopping, ATTENTION_SECONDS)
 
     def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=self._guarded, args=(name, body), name=name, daemon=True)
@@ -204,12 +240,12 @@ class Service:
 
     def _guarded(self, name: str, body: Callable[[], None]) -> None:
         """A thread that must not die: what it raises is logged, and it begins anew."""
-        while not self._stopping.is_set():
+        while not self._signals.stopping.is_set():
             try:
                 body()
             except Exception:
                 log.exception("the thread %s broke; it begins anew", name)
-                self._clock.wait(self._stopping, RESTART_SECONDS)
+                self._clock.wait(self._signals.stopping, RESTART_SECONDS)
 
     def _drain(self, threads: list[threading.Thread]) -> None:
         """Let the requests in flight finish, for `drain_timeout` at most."""

@@ -1,12 +1,12 @@
-"""From settings to the parts that they describe: clients, rules, the steps' equipment.
+"""From settings to the parts that a sample's trip needs: clients, the steps' equipment, the retry policy.
 
-Owns the translation of the configuration into each room's own words, for the daemon, the one-shot and `check`. It
-must not start anything. Errors: ConfigurationInvalid, from an address or header that cannot be used at all.
+Owns the translation of the configuration into each room's own words, for the daemon, the one-shot and `check`;
+`watching` has the inbox's part. It must not start anything. Errors: ConfigurationInvalid, from an address or header
+that cannot be used at all.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 from moichord.apis.analytics import AnalyticsApi
 from moichord.apis.http import Client, Deadlines, Endpoint, Tls
@@ -15,18 +15,10 @@ from moichord.apis.upload.acceptance import Acceptance
 from moichord.apis.upload.raw import RawUpload
 from moichord.clock import Clock
 from moichord.config import Analytics, Metadata, Settings, Upload
-from moichord.dicom import DicomError, Incomplete, PositionedFile, inspect
-from moichord.inbox.seen import FolderSeen, Inspection, Verdict, WatchRules
-from moichord.inbox.settling import SettleRule
 from moichord.pipeline.equipment import CallTemplate, Contents, Equipment, OnSent, Patience, TagPolicy
 from moichord.pipeline.upload_pool import UploadPool
 from moichord.retry import Policy
 from moichord.sample import Api
-
-if TYPE_CHECKING:
-    # Not loaded for the one-shot, which needs neither the inbox nor the queue (SQLAlchemy, POSIX calls).
-    from moichord.inbox.intake import IntakeRules
-    from moichord.inbox.scanner import Scanner
 
 Clients = Mapping[Api, Client]
 
@@ -129,57 +121,3 @@ def equipment(
 def retry_policy(settings: Settings) -> Policy:
     block = settings.retry
     return Policy(block.first_delay, block.max_delay, block.max_tries, block.give_up_after)
-
-
-def intake_rules(settings: Settings) -> "IntakeRules":
-    from moichord.inbox.intake import IntakeRules
-
-    watch = settings.watch
-    settle = SettleRule(
-        settle_time=watch.settle_time,
-        incomplete_timeout=watch.incomplete_timeout,
-        ready_marker=watch.ready_marker,
-    )
-    return IntakeRules(watch.sample_id, settle, watch.scan_interval)
-
-
-def scanner(settings: Settings) -> "Scanner":
-    from moichord.inbox.intake import sample_id_of
-    from moichord.inbox.scanner import Scanner
-
-    watch = settings.watch
-
-    def is_sample_id(folder_name: str) -> bool:
-        return sample_id_of(folder_name, watch.sample_id) is not None
-
-    rules = WatchRules(
-        images=watch.images,
-        ignore=watch.ignore,
-        temporary=watch.temporary,
-        ready_marker=watch.ready_marker,
-        mount_marker=watch.mount_marker,
-        max_files=watch.limits.files,
-        max_depth=watch.limits.depth,
-    )
-    return Scanner(settings.folders.inbox, rules, inspect_image, is_sample_id)
-
-
-def inspect_image(file: BinaryIO) -> Inspection:
-    """The scanner's question about an image, asked of the `dicom` room."""
-    try:
-        inspect(PositionedFile(file))
-    except Incomplete as error:
-        return Inspection(Verdict.MAY_BECOME_COMPLETE, str(error))
-    except DicomError as error:
-        return Inspection(Verdict.NEVER, str(error))
-    return Inspection(Verdict.COMPLETE)
-
-
-def contents_of(seen: FolderSeen) -> Contents:
-    """What a scan of one folder means to the steps."""
-    return Contents(
-        manifest=seen.manifest,
-        images=tuple(sorted(file.path for file in seen.images)),
-        unfinished=tuple((file.path, file.problem or "incomplete") for file in seen.waiting_for),
-        unusable=seen.doomed if seen.unreadable is None else (*seen.doomed, seen.unreadable),
-    )

@@ -35,6 +35,7 @@ from moichord.spool import Spool
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 5.0
+SHORTEST_WAIT = 0.01
 TROUBLE_SECONDS = 30.0
 UNFORESEEN = "Something unforeseen went wrong inside moichord; its log has the details."
 UNFORESEEN_REMEDY = "Report this, with the log, to whoever maintains moichord; then retry the sample."
@@ -64,7 +65,7 @@ class Cancellations:
     """Which submissions are to be stopped, and whether the whole daemon is."""
 
     def __init__(self, stopping: threading.Event) -> None:
-        self._stopping = stopping
+        self.stopping = stopping
         self._cancelled: set[str] = set()
 
     def cancel(self, uuid: str) -> None:
@@ -80,11 +81,30 @@ class Cancellations:
         """Why a submission is to be left now, if it is."""
         if uuid in self._cancelled:
             return "cancelled"
-        return "the daemon is stopping" if self._stopping.is_set() else None
+        return "the daemon is stopping" if self.stopping.is_set() else None
 
 
 class Worker:
-    """Processes one submission at a time, until `stopping` is set."""
+    """Gives one submission at a time its turn, until the daemon stops."""
+
+    def __init__(self, turns: "Turns", stopping: threading.Event, bell: Bell) -> None:
+        self._turns = turns
+        self._stopping = stopping
+        self._bell = bell
+
+    def work(self) -> None:
+        """Claim and process until `stopping` is set."""
+        while not self._stopping.is_set():
+            rung = self._bell.count
+            seconds = self._turns.take_one()
+            if seconds is None:
+                self._bell.ring()  # what ended this turn may have made another submission due
+            else:
+                self._bell.wait(rung, seconds)
+
+
+class Turns:
+    """What a turn is, and how each one ends."""
 
     def __init__(
         self,
@@ -96,8 +116,6 @@ class Worker:
         clock: Clock,
         rules: Callable[[], Rules],
         cancellations: Cancellations,
-        stopping: threading.Event,
-        bell: Bell,
     ) -> None:
         self._database = database
         self._transitions = transitions
@@ -107,30 +125,19 @@ class Worker:
         self._clock = clock
         self._rules = rules
         self._cancellations = cancellations
-        self._stopping = stopping
-        self._bell = bell
 
-    def work(self) -> None:
-        """Claim and process until the daemon stops."""
-        while not self._stopping.is_set():
-            rung = self._bell.count
-            try:
-                submission = self._transitions.claim()
-                due = None if submission else self._transitions.next_due()
-            except StateUnwritable as error:
-                log.error("%s", error)
-                self._clock.wait(self._stopping, LONGEST_WAIT)
-                continue
-            if submission is None:
-                self._bell.wait(rung, self._until(due))
-            else:
-                self.process(submission)
-                self._bell.ring()
-
-    def _until(self, due: float | None) -> float:
-        if due is None:
+    def take_one(self) -> float | None:
+        """Give one submission its turn; or, if none is due, say in how many seconds to look again."""
+        try:
+            submission = self._transitions.claim()
+            due = None if submission else self._transitions.next_due()
+        except StateUnwritable as error:
+            log.error("%s", error)
             return LONGEST_WAIT
-        return min(LONGEST_WAIT, max(0.01, due - self._clock.now()))
+        if submission is not None:
+            self.process(submission)
+            return None
+        return LONGEST_WAIT if due is None else min(LONGEST_WAIT, max(SHORTEST_WAIT, due - self._clock.now()))
 
     def process(self, submission: Submission) -> None:
         """One turn of one submission."""
@@ -223,11 +230,11 @@ class Worker:
             self._give_back(submission, UNFORESEEN)
 
     def _give_back(self, submission: Submission, why: str) -> None:
-        while not self._stopping.is_set():
+        while not self._cancellations.stopping.is_set():
             try:
                 self._transitions.release(submission, why)
             except StateUnwritable:
-                self._clock.wait(self._stopping, LONGEST_WAIT)
+                self._clock.wait(self._cancellations.stopping, LONGEST_WAIT)
             except IllegalTransition:
                 return  # its turn did end after all
             else:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPT_SUFFIX = re.compile(r"\.attempt-\d{3,}(\.\d+)?$")
 SOONEST = 0.05
+TRY_RENAME_AGAIN_AFTER = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Intake:
         self._taken = taken
         self._tracked: dict[str, Tracked] = {}
         self._recorded: dict[str, Arrival] = {}
-        self._blocked: dict[str, tuple[str, str]] = {}
+        self._blocked: dict[str, tuple[float, str]] = {}
         self._problem: str | None = None
         self._strays: tuple[str, ...] = ()
 
@@ -78,6 +79,10 @@ class Intake:
             for name, arrival in self._recorded.items()
         }
 
+    def absence(self) -> str | None:
+        """Why the inbox cannot be seen ("the share is gone"), if so: before anything is made of what is not there."""
+        return self._scanner.scan().problem
+
     def run(self, ring: threading.Event, stopping: threading.Event) -> None:
         """Look on the bell and every `scan_interval`, until stopping."""
         wait = 0.0
@@ -86,9 +91,9 @@ class Intake:
             ring.clear()
             if stopping.is_set():
                 break
-            wait = self.look()
             if not self._doorbell.healthy():
-                self._doorbell.rebuild()
+                self._doorbell.rebuild()  # before the scan: what comes in between is seen by it
+            wait = self.look()
 
     def look(self) -> float:
         """One scan and what follows from it; seconds until the next one is due."""
@@ -134,8 +139,9 @@ class Intake:
         blocked = None
         if sample_id in busy:
             blocked = f"an earlier submission of {sample_id} is still being processed"
-        elif folder.name in self._blocked and self._blocked[folder.name][0] == folder.manifest:
-            blocked = self._blocked[folder.name][1]
+        elif folder.name in self._blocked:
+            until, problem = self._blocked[folder.name]
+            blocked = problem if self._clock.monotonic() < until else None
         tracked, verdict = judge(
             folder,
             self._tracked.get(folder.name),
@@ -183,6 +189,7 @@ class Intake:
             del self._recorded[name]
         for name in self._tracked.keys() - present:
             del self._tracked[name]
+            self._blocked.pop(name, None)
         for arrival in changed:
             before = self._recorded.get(arrival.folder_name)
             self._recorded[arrival.folder_name] = arrival
@@ -234,10 +241,12 @@ class Intake:
             self._taken()
 
     def _stays(self, submission: Submission, problem: str) -> None:
-        """The folder may not be renamed: it stays, with that reason, until something about it changes."""
-        self._arrivals.withdraw(submission, problem)
-        self._blocked[submission.folder_name] = (submission.manifest, problem)
-        log.warning("not taken: %s", problem, extra={"sample": submission.sample_id})
+        """The folder may not be renamed: it stays, with that reason, and is tried again in a while."""
+        known = self._blocked.get(submission.folder_name, (0.0, ""))[1] == problem
+        self._arrivals.withdraw(submission, None if known else problem)
+        if not known:
+            log.warning("not taken: %s", problem, extra={"sample": submission.sample_id})
+        self._blocked[submission.folder_name] = (self._clock.monotonic() + TRY_RENAME_AGAIN_AFTER, problem)
 
 
 def sample_id_of(folder_name: str, pattern: re.Pattern[str]) -> str | None:

@@ -24,13 +24,14 @@ class Contents:
     """What a sample's folder holds now. Paths are relative to it.
 
     `unfinished` names what may still become complete, each with its problem; `unusable` are sentences about what can
-    never be processed.
+    never be processed; `unreadable` says why something could not be read, which is no fault of the sample.
     """
 
     manifest: str
     images: tuple[str, ...]
     unfinished: tuple[tuple[str, str], ...] = ()
     unusable: tuple[str, ...] = ()
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,13 @@ from moichord.dicom import (
     tagged,
 )
 from moichord.durable import NotRegular, open_regular
-from moichord.errors import SampleFailure
+from moichord.errors import Moved, SampleFailure
 from moichord.pipeline.equipment import TagPolicy
 from moichord.pipeline.wanted_tags import Tagging
 from moichord.sample import Change, native, printable
 
 MODIFYING_SYSTEM = "moichord"
+GONE_REMEDY = "Mount the share again, or put the folder back: moichord goes on by itself."
 CHANGED_WHILE_SENT = "changed while being sent"
 
 
@@ -42,6 +43,8 @@ def opened(folder: Path, relative_path: str) -> Iterator[PositionedFile]:
     except NotRegular as error:
         raise SampleFailure(f"{shown} is {error.what}, not a plain file.", remedy=error.remedy) from error
     except FileNotFoundError as error:
+        if not folder.is_dir():
+            raise Moved(f"The sample's folder is gone from work: {folder}", remedy=GONE_REMEDY) from error
         raise SampleFailure(
             f"{shown} was there when the sample was taken and is gone.", remedy="Drop the complete sample again."
         ) from error

@@ -22,6 +22,7 @@ from moichord.pipeline.wanted_tags import Tagging, wanted_values
 from moichord.sample import Image, printable
 
 LOOKS_WHILE_SETTLING = 3
+UNREADABLE_SECONDS = 30.0
 BLOCK = 1024 * 1024
 
 
@@ -71,6 +72,8 @@ def _require_one_sample(planned: list[Image], identities: list[Identity], keywor
 
 def _require_settled(journal: Journal, equipment: Equipment, contents: Contents) -> None:
     """A writer may have kept a file open over the rename: then the sample waits here, under the inbox's rule."""
+    if contents.unreadable is not None:
+        raise Hold(contents.unreadable, held_by="disk", seconds=UNREADABLE_SECONDS)
     if contents.unusable:
         raise SampleFailure(
             f"{'; '.join(contents.unusable[:3])}.", remedy="Correct the folder and drop it into the inbox again."

@@ -136,8 +136,11 @@ class Arrivals:
         if done:
             self._database.write(unit)
 
-    def withdraw(self, submission: Submission, why: str) -> None:
-        """The folder could not be moved: it was never taken, and its attempt number is free again."""
+    def withdraw(self, submission: Submission, why: str | None) -> None:
+        """The folder could not be moved: it was never taken, and its attempt number is free again.
+
+        `why` goes into history; None if it is there already.
+        """
         now = self._clock.now()
 
         def unit(connection: Connection) -> None:
@@ -145,7 +148,8 @@ class Arrivals:
             exactly_one(found.rowcount, submission.uuid, "withdraw its taking")
             number = {"of": submission.sample_id, "attempt": submission.attempt_number}
             connection.execute(_RETURN_ATTEMPT, number)
-            remember(connection, submission, now, State.RECEIVING, why)
+            if why is not None:
+                remember(connection, submission, now, State.RECEIVING, why)
 
         self._database.write(unit)
 

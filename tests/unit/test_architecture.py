@@ -42,12 +42,14 @@ BESIDES_GROUND = {
     "pipeline": {"dicom", "apis", "receipt", "spool", "outage"},
     "conclusion": {"queue", "spool", "receipt"},
     "worker": {"conclusion", "pipeline", "queue", "spool", "retry", "outage", "receipt"},
+    "attendant": {"conclusion", "queue", "spool", "worker"},
+    "watching": {"config", "dicom", "inbox", "pipeline"},
     "recovery": {"conclusion", "queue", "spool", "receipt"},
     "housekeeping": {"queue", "spool", "config"},
     "status": {"queue", "config", "outage", "receipt"},
     "oneshot": {"pipeline", "apis", "dicom", "config", "retry", "receipt", "wiring"},
     "sandbox": {"queue", "config", "status"},
-    "wiring": {"apis", "config", "dicom", "inbox", "pipeline", "queue", "spool", "retry", "outage"},
+    "wiring": {"apis", "config", "pipeline", "retry"},
     "daemonize": set(),
     "sd_notify": set(),
     "service": {
@@ -63,7 +65,7 @@ BESIDES_GROUND = {
             "status",
             "config",
         ),
-        *("apis", "dicom", "retry", "outage", "receipt", "sd_notify", "wiring"),
+        *("attendant", "sd_notify", "watching", "wiring"),
     },
 }
 """Rooms that may import the ground floor, and these."""

@@ -1,0 +1,65 @@
+"""From settings to what looks at folders: the scanner, its rules, and what a scan means to the pipeline.
+
+Owns the translation of the `watch` block, and the scanner's question about an image, asked of the `dicom` room. It
+must not decide anything. No error leaves it.
+"""
+
+from typing import BinaryIO
+
+from moichord.config import Settings
+from moichord.dicom import DicomError, Incomplete, PositionedFile, inspect
+from moichord.inbox.intake import IntakeRules, sample_id_of
+from moichord.inbox.scanner import Scanner
+from moichord.inbox.seen import FolderSeen, Inspection, Verdict, WatchRules
+from moichord.inbox.settling import SettleRule
+from moichord.pipeline.equipment import Contents
+
+
+def intake_rules(settings: Settings) -> IntakeRules:
+    watch = settings.watch
+    settle = SettleRule(
+        settle_time=watch.settle_time,
+        incomplete_timeout=watch.incomplete_timeout,
+        ready_marker=watch.ready_marker,
+    )
+    return IntakeRules(watch.sample_id, settle, watch.scan_interval)
+
+
+def scanner(settings: Settings) -> Scanner:
+    watch = settings.watch
+
+    def is_sample_id(folder_name: str) -> bool:
+        return sample_id_of(folder_name, watch.sample_id) is not None
+
+    rules = WatchRules(
+        images=watch.images,
+        ignore=watch.ignore,
+        temporary=watch.temporary,
+        ready_marker=watch.ready_marker,
+        mount_marker=watch.mount_marker,
+        max_files=watch.limits.files,
+        max_depth=watch.limits.depth,
+    )
+    return Scanner(settings.folders.inbox, rules, inspect_image, is_sample_id)
+
+
+def inspect_image(file: BinaryIO) -> Inspection:
+    """The scanner's question about an image, asked of the `dicom` room."""
+    try:
+        inspect(PositionedFile(file))
+    except Incomplete as error:
+        return Inspection(Verdict.MAY_BECOME_COMPLETE, str(error))
+    except DicomError as error:
+        return Inspection(Verdict.NEVER, str(error))
+    return Inspection(Verdict.COMPLETE)
+
+
+def contents_of(seen: FolderSeen) -> Contents:
+    """What a scan of one folder means to the steps."""
+    return Contents(
+        manifest=seen.manifest,
+        images=tuple(sorted(file.path for file in seen.images)),
+        unfinished=tuple((file.path, file.problem or "incomplete") for file in seen.waiting_for),
+        unusable=seen.doomed,
+        unreadable=seen.unreadable,
+    )
