@@ -84,7 +84,11 @@ class Moved(MoichordError):
 
 
 class SampleFailure(MoichordError):
-    """The sample fails for a reason of its own."""
+    """The sample fails for a reason of its own. `brief` is the problem without values of its images, for logs."""
+
+    def __init__(self, problem: str, *, remedy: str | None = None, brief: str | None = None) -> None:
+        super().__init__(problem, remedy=remedy)
+        self.brief = brief or problem
 
 
 class Hold(MoichordError):

@@ -49,7 +49,7 @@ def opened(folder: Path, relative_path: str) -> Iterator[PositionedFile]:
             f"{shown} was there when the sample was taken and is gone.", remedy="Drop the complete sample again."
         ) from error
     except DicomError as error:
-        raise SampleFailure(f"{shown}: {error}.", remedy=_remedy(error)) from error
+        raise SampleFailure(f"{shown}: {error}.", remedy=_remedy(error), brief=f"{shown}: {error.brief}.") from error
 
 
 @dataclass(frozen=True, slots=True)

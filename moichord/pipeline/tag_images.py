@@ -56,17 +56,25 @@ def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Map
         raise SampleFailure(
             "The sample holds no image that could be sent.", remedy="Export the sample again with its images."
         )
-    _require_one_sample(planned, identities, equipment.tags.consistent)
+    _require_one_sample(planned, identities, equipment.tags.consistent, tagging)
     return Plan(tagging, tuple(_without_second_copies(folder, planned)))
 
 
-def _require_one_sample(planned: list[Image], identities: list[Identity], keywords: tuple[str, ...]) -> None:
-    said = [(printable(image.relative_path), who.values) for image, who in zip(planned, identities, strict=True)]
+def _require_one_sample(
+    planned: list[Image], identities: list[Identity], keywords: tuple[str, ...], tagging: Tagging
+) -> None:
+    """Refuse images that contradict one another; a value that is wanted anyway was put there by an earlier run."""
+    wanted = {(value.keyword, value.text) for value in tagging.values}
+    said = [
+        (printable(image.relative_path), {name: text for name, text in who.values.items() if (name, text) not in wanted})
+        for image, who in zip(planned, identities, strict=True)
+    ]
     found = disagreements(said, keywords)
     if found:
         raise SampleFailure(
             f"{'; '.join(str(disagreement) for disagreement in found)}.",
             remedy="Sort the images by sample on the scanner's side, then drop each sample in its own folder.",
+            brief=f"The images disagree about {', '.join(disagreement.keyword for disagreement in found)}.",
         )
 
 
