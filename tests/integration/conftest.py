@@ -1,0 +1,68 @@
+"""What the integration tests share: the stand-in APIs, a daemon beside them, a real Orthanc for all tests together."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from moichord.sandbox.received import Received
+from moichord.sandbox.stand_in import StandInApis
+pytest.register_assert_rewrite("tests.integration.judges", "tests.integration.daemon")
+
+from tests.integration import orthanc as orthanc_server
+from tests.integration.daemon import Daemon, daemons
+
+RECORD = {
+    "patient-name": "Biscuit",
+    "request_species": "Dog",
+    "test_type": "blood-smear-standard",
+    "clinic-name": "Harbour Street Veterinary Clinic",
+}
+
+MakeDaemon = Callable[..., Daemon]
+
+
+@pytest.fixture
+def listeners() -> list[Callable[[Received], None]]:
+    """Called with every request that the stand-in APIs are about to answer."""
+    return []
+
+
+@pytest.fixture
+def apis(tmp_path: Path, listeners: list[Callable[[Received], None]]) -> Iterator[StandInApis]:
+    """The three APIs; any sample ID is known."""
+
+    def tell(received: Received) -> None:
+        for listener in listeners:
+            listener(received)
+
+    with StandInApis(any_sample=True, keep_files=tmp_path / "stored", on_record=tell) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def make_daemon(tmp_path: Path, apis: StandInApis) -> Iterator[MakeDaemon]:
+    """Makes daemons that use the stand-in APIs; not started yet."""
+    with daemons(tmp_path, apis.environment()) as make:
+        yield make
+
+
+@pytest.fixture
+def daemon(make_daemon: MakeDaemon) -> Daemon:
+    """A running daemon with the quick settings."""
+    return make_daemon().start()
+
+
+@pytest.fixture
+def originals(tmp_path: Path) -> Path:
+    """Where samples are made before they are dropped; what lies here stays as it was made."""
+    folder = tmp_path / "originals"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[orthanc_server.Orthanc]:
+    """A real image server. Tests tell their images apart by sample IDs of their own."""
+    with orthanc_server.running(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
