@@ -227,8 +227,12 @@ def _drop_placeholder(source: Path, target: Path) -> None:
 def _open_for_group(folder: Path) -> None:
     """Let technicians take the sample back: the group may change its folders, files keep their permissions."""
     for here, _, _ in os.walk(folder):
-        with suppress(PermissionError):  # a folder of the scanner's own user; its files can be taken all the same
-            os.chmod(here, stat.S_IMODE(os.stat(here).st_mode) | _GROUP_MAY_CHANGE)
+        wanted = stat.S_IMODE(os.stat(here).st_mode) | _GROUP_MAY_CHANGE
+        # Under systemd's RestrictSUIDSGID nobody may set a folder's setgid bit, not even to what it is.
+        for mode in (wanted, wanted & 0o777):
+            with suppress(PermissionError):  # a folder of the scanner's own user; its files can be taken all the same
+                os.chmod(here, mode)
+                break
 
 
 def _why_not_taken(error: OSError) -> str:
