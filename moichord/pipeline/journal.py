@@ -33,8 +33,12 @@ class Journal(Protocol):
         """The images as planned, with what became of them."""
         ...
 
-    def unchanged_for(self, manifest: str) -> float:
-        """Seconds since the sample's files were last seen to change."""
+    def unchanged_for(self, manifest: str) -> float | None:
+        """Seconds since the sample's files were last seen to change; None if they have not since it was taken."""
+        ...
+
+    def replan(self) -> None:
+        """The files changed before anything was sent: the tags step is to be done anew."""
         ...
 
     def check_stop(self) -> None:

@@ -66,7 +66,10 @@ def _require_one_sample(
     """Refuse images that contradict one another; a value that is wanted anyway was put there by an earlier run."""
     wanted = {(value.keyword, value.text) for value in tagging.values}
     said = [
-        (printable(image.relative_path), {name: text for name, text in who.values.items() if (name, text) not in wanted})
+        (
+            printable(image.relative_path),
+            {name: text for name, text in who.values.items() if (name, text) not in wanted},
+        )
         for image, who in zip(planned, identities, strict=True)
     ]
     found = disagreements(said, keywords)
@@ -89,18 +92,14 @@ def _require_settled(journal: Journal, equipment: Equipment, contents: Contents)
     patience = equipment.patience
     again = max(1.0, patience.settle_time / LOOKS_WHILE_SETTLING)
     unchanged = journal.unchanged_for(contents.manifest)
-    changed = contents.manifest != journal.submission.manifest
     if contents.unfinished:
         relative_path, problem = contents.unfinished[0]
-        if unchanged < patience.incomplete_timeout:
+        if unchanged is not None and unchanged < patience.incomplete_timeout:
             raise Hold(
                 f"still being written: {printable(relative_path)} ({problem})", held_by="settling", seconds=again
             )
-        raise SampleFailure(
-            f"Still incomplete after {patience.incomplete_timeout / 3600:g} h: {printable(relative_path)} ({problem}).",
-            remedy="Export or copy the sample again.",
-        )
-    if changed and unchanged < patience.settle_time:
+        raise SampleFailure(f"{printable(relative_path)} is incomplete: {problem}.", remedy="Export or copy it again.")
+    if unchanged is not None and unchanged < patience.settle_time:
         raise Hold("still being written: its files changed after it was taken", held_by="settling", seconds=again)
 
 

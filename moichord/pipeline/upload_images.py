@@ -4,7 +4,7 @@ Owns the order of intent, request and acknowledgement for an image, and what the
 together. Errors: SampleFailure, ApiFailure, Hold, Stopped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from moichord.pipeline.image_files import changed_while_sent, dressed, opened
 from moichord.pipeline.journal import Journal
 from moichord.pipeline.upload_pool import Bench, Job
 from moichord.pipeline.wanted_tags import Tagging
-from moichord.sample import Api, Image, Step, image_key
+from moichord.sample import Api, Image, Step, image_key, native
 
 # What several failures of one turn mean together is what the first of these kinds among them means.
 GRAVEST_FIRST: tuple[type[BaseException], ...] = (
@@ -65,8 +65,10 @@ class ImageBody:
 def upload_images(journal: Journal, equipment: Equipment, folder: Path, tagging: Mapping[str, Any]) -> None:
     """Return when every image is acknowledged; otherwise raise the gravest of what went wrong."""
     wanted = Tagging.from_json(tagging)
+    images = journal.images()
+    _require_as_planned(journal, folder, images)
     waiting = sorted(
-        (image for image in journal.images() if image.to_send and image.acknowledged_at is None),
+        (image for image in images if image.to_send and image.acknowledged_at is None),
         key=lambda image: (image.sent_length, image.relative_path),
     )
     jobs: list[Job] = [_job(journal, equipment, folder, wanted, image) for image in waiting]
@@ -75,6 +77,20 @@ def upload_images(journal: Journal, equipment: Equipment, folder: Path, tagging:
         _raise_gravest(equipment.pool.run(jobs[:1], _ends_the_turn))
         jobs = jobs[1:]
     _raise_gravest(equipment.pool.run(jobs, _ends_the_turn))
+
+
+def _require_as_planned(journal: Journal, folder: Path, images: Sequence[Image]) -> None:
+    """Before the first request a change is no failure yet: the sample settles again, and is planned anew."""
+    if any(image.requests for image in images):
+        return
+    for image in images:
+        try:
+            found = native(folder, image.relative_path).lstat()
+        except FileNotFoundError:
+            return  # opening it says what is wrong
+        if (found.st_ino, found.st_size, found.st_mtime_ns) != (image.inode, image.size, image.mtime_ns):
+            journal.replan()
+            raise Hold("still being written: its files changed after it was taken", held_by="settling", seconds=1.0)
 
 
 def _job(journal: Journal, equipment: Equipment, folder: Path, tagging: Tagging, image: Image) -> Job:

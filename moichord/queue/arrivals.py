@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from moichord.clock import Clock
 from moichord.queue.database import Database
@@ -72,9 +72,9 @@ _TAKEN = (
 _WITHDRAW = delete(submissions).where(
     submissions.c.uuid == bindparam("of"), submissions.c.state == str(State.RECEIVING), _CLAIMED
 )
-_UNFINISHED = (
-    select(submissions.c.sample_id).where(submissions.c.state.not_in([str(state) for state in FINISHED])).distinct()
-)
+_IN_WORK = submissions.c.state.in_([str(state) for state in State if state not in FINISHED])
+_BUSY = select(submissions.c.sample_id).where(or_(_IN_WORK, submissions.c.intent.is_not(None))).distinct()
+_IS_BUSY = _BUSY.where(submissions.c.sample_id == bindparam("of"))
 _INTENDED = select(submissions).where(_CLAIMED)
 
 
@@ -105,18 +105,25 @@ class Arrivals:
         self._database.write(unit)
 
     def busy_samples(self) -> set[str]:
-        """The sample IDs that have a submission in work."""
+        """The sample IDs that have a submission in work, or on its way there or out."""
         with self._database.read() as connection:
-            return set(connection.execute(_UNFINISHED).scalars())
+            return set(connection.execute(_BUSY).scalars())
 
     def intend(self, takings: Iterable[Taking]) -> list[Submission]:
-        """Write the submissions that are to be taken; their attempt numbers are given here."""
+        """Write the submissions that are to be taken; their attempt numbers are given here.
+
+        A sample that a retry brought back into work meanwhile is left out: its folder stays in the inbox.
+        """
         now = self._clock.now()
         chosen = [(str(uuid.uuid4()), taking) for taking in takings]
 
         def unit(connection: Connection) -> list[Submission]:
-            rows = [_new_row(of, taking, _next_attempt(connection, taking.sample_id), now) for of, taking in chosen]
-            connection.execute(_INSERT_SUBMISSION, rows)
+            rows = []
+            for of, taking in chosen:
+                if connection.execute(_IS_BUSY, {"of": taking.sample_id}).first() is None:
+                    row = _new_row(of, taking, _next_attempt(connection, taking.sample_id), now)
+                    connection.execute(_INSERT_SUBMISSION, row)
+                    rows.append(row)
             return [_as_submission(row) for row in rows]
 
         return self._database.write(unit) if chosen else []
@@ -198,7 +205,6 @@ def _new_row(of: str, taking: Taking, attempt_number: int, now: float) -> dict[s
         "intent": "claim",
         "held_seconds": 0.0,
         "taken_at": now,
-        "manifest_at": now,
         "repetition": 0,
     }
 

@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, exists, or_, select, update
 
 from moichord.clock import Clock
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember, submission_of
 from moichord.queue.schema import images, steps, submissions
-from moichord.sample import State, Step, Submission
+from moichord.sample import FINISHED, State, Step, Submission
 
 s = submissions.c
+_other = submissions.alias("other").c
 _PROCESSING = s.state == str(State.PROCESSING)
 _IDLE = s.state.in_([str(State.READY), str(State.WAITING)])
 _ONE = select(submissions).where(s.uuid == bindparam("of"))
@@ -33,6 +34,9 @@ _CONCLUDE = (
         reason=bindparam("why"),
         remedy=bindparam("mend"),
         owner=bindparam("by"),
+        probing=None,
+        held_by=None,
+        held_since=None,
         next_try_at=None,
         finished_at=bindparam("now"),
     )
@@ -44,7 +48,8 @@ _CONCLUDED = (
 )
 _BRING_BACK = (
     update(submissions)
-    .where(s.uuid == bindparam("of"), s.state.in_([str(State.FAILED), str(State.CANCELLED), str(State.DONE)]))
+    .where(s.uuid == bindparam("of"), s.state.in_([str(state) for state in FINISHED]), s.intent.is_(None))
+    .where(~exists().where(_other.sample_id == s.sample_id, _other.attempt_number > s.attempt_number))
     .values(
         intent="bring_back",
         step=bindparam("from_step"),
@@ -64,6 +69,7 @@ _BROUGHT_BACK = (
         remedy=None,
         finished_at=None,
         manifest=bindparam("seen"),
+        manifest_at=None,
         next_try_at=bindparam("now"),
     )
 )
@@ -71,7 +77,14 @@ _STAY_OUT = update(submissions).where(s.uuid == bindparam("of"), s.intent == "br
 _RESET_STEPS = (
     update(steps)
     .where(steps.c.submission == bindparam("of"), steps.c.step.in_(bindparam("which", expanding=True)))
-    .values(finished_at=None, tries=0, failures=0, outage_turns=0, started_at=bindparam("now"))
+    .values(
+        finished_at=None,
+        tries=0,
+        failures=0,
+        outage_turns=0,
+        started_at=bindparam("now"),
+        held_before=select(s.held_seconds).where(s.uuid == bindparam("of")).scalar_subquery(),
+    )
 )
 _FORGET_STEPS = steps.delete().where(
     steps.c.submission == bindparam("of"), steps.c.step.in_(bindparam("which", expanding=True))
@@ -124,14 +137,13 @@ class Endings:
 
         def unit(connection: Connection) -> State:
             exactly_one(connection.execute(_CONCLUDED, {"of": submission.uuid}).rowcount, submission.uuid, "end")
+            self._circuits.turn_ended(connection, submission.uuid)
             row = connection.execute(_ONE, {"of": submission.uuid}).one()
             state = State(row.state)
             remember(connection, submission, now, state, row.reason or str(state), detail={"remedy": row.remedy})
             return state
 
-        state = self._database.write(unit)
-        self._circuits.release(submission.uuid)
-        return state
+        return self._database.write(unit)
 
     def reopen(self, submission: Submission, how: Reopening) -> None:
         """Intent of `retry`: the folder is to come back into work, or analytics of a done sample is repeated."""

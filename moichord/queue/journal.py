@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from moichord import retry
 from moichord.clock import Clock
-from moichord.errors import ApiFailure, Stopped
+from moichord.errors import ApiFailure, ApiOutage, Stopped
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, image_of, image_row, step_of
@@ -45,6 +45,9 @@ _SEEN = (
     .values(manifest=bindparam("seen"), manifest_at=bindparam("now"))
 )
 _SEEN_AT = select(submissions.c.manifest, submissions.c.manifest_at).where(submissions.c.uuid == bindparam("of"))
+_FORGET_STEPS = delete(steps).where(
+    steps.c.submission == bindparam("of"), steps.c.step.in_(bindparam("which", expanding=True))
+)
 _IMAGES_OF = select(images).where(images.c.submission == bindparam("of")).order_by(images.c.number)
 _FORGET_IMAGES = delete(images).where(images.c.submission == bindparam("of"))
 _PLAN = images.insert()
@@ -135,16 +138,26 @@ class QueueJournal:
         with self._database.read() as connection:
             return [image_of(row) for row in connection.execute(_IMAGES_OF, {"of": self.submission.uuid})]
 
-    def unchanged_for(self, manifest: str) -> float:
-        """Seconds since the sample's files were last seen to change; a new manifest is remembered and gives 0."""
+    def unchanged_for(self, manifest: str) -> float | None:
+        """Seconds since the sample's files were last seen to change, remembering a change; None if none since taken."""
         now = self._clock.now()
         of = self.submission.uuid
         with self._database.read() as connection:
             row = connection.execute(_SEEN_AT, {"of": of}).one()
-        if row.manifest == manifest:
-            return max(0.0, now - float(row.manifest_at))
-        self._database.write(lambda connection: connection.execute(_SEEN, {"of": of, "seen": manifest, "now": now}))
-        return 0.0
+        if row.manifest != manifest:
+            self._database.write(lambda connection: connection.execute(_SEEN, {"of": of, "seen": manifest, "now": now}))
+            return 0.0
+        return None if row.manifest_at is None else max(0.0, now - float(row.manifest_at))
+
+    def replan(self) -> None:
+        """Forget the tags step and what followed: nothing of it was sent, and the files have changed."""
+        of = self.submission.uuid
+
+        def unit(connection: Connection) -> None:
+            connection.execute(_FORGET_STEPS, {"of": of, "which": [str(Step.TAGS), str(Step.UPLOAD)]})
+            connection.execute(_AT_STEP, {"of": of, "at_step": str(Step.TAGS)})
+
+        self._database.write(unit)
 
     def check_stop(self) -> None:
         """Raise Stopped when this submission is to be left where it is."""
@@ -178,7 +191,8 @@ class QueueJournal:
             row = connection.execute(_STEP, {"of": of, "at_step": str(step)}).one()
             record = Record(outage_turns=row.outage_turns, outage_successes=row.outage_successes)
             circuit = self._circuits.read(connection, failure.api)
-            if not retry.is_charged(failure, record, circuit) or circuit.is_open:
+            alone = isinstance(failure, ApiOutage) and retry.is_suspect(record, circuit)
+            if circuit.is_open or not alone:
                 self._circuits.failed(connection, failure, of)
 
         self._database.write(unit)
