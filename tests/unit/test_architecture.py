@@ -47,7 +47,7 @@ BESIDES_GROUND = {
     "recovery": {"conclusion", "queue", "spool", "receipt"},
     "housekeeping": {"queue", "spool", "config"},
     "status": {"queue", "config", "outage", "receipt"},
-    "oneshot": {"pipeline", "apis", "dicom", "config", "retry", "receipt", "wiring"},
+    "oneshot": {"pipeline", "config", "retry", "outage", "wiring"},
     "sandbox": {"queue", "config", "status"},
     "wiring": {"apis", "config", "pipeline", "retry"},
     "daemonize": set(),
@@ -74,7 +74,7 @@ ANYTHING = {"cli", "__main__"}
 
 LIBRARIES = {
     "PIL": {"sandbox", "dicom.thumbnail"},
-    "backoff": {"apis", "retry", "oneshot"},
+    "backoff": {"apis", "retry"},
     "blake3": {"dicom", "durable", "pipeline"},
     "click": {"cli"},
     "daemon": {"daemonize"},
@@ -84,7 +84,7 @@ LIBRARIES = {
     "pydicom": {"dicom", "sandbox", "status"},
     "pythonjsonlogger": {"logs"},
     "requests": {"apis"},
-    "rich": {"cli", "status"},
+    "rich": {"cli", "status", "oneshot.bars"},
     "sqlalchemy": {"queue"},
     "sqlite3": {"queue"},
     "urllib3": {"apis"},
