@@ -4,7 +4,8 @@ Owns the rule by which an API is believed to be down and up again. It must not k
 threads: `queue.circuits` persists the value and decides who may be the probe. No error leaves it.
 
 A circuit opens at once on an outage answer, or after five transient failures in a row. While it is open one
-probe at a time goes out, after 5 s, 10 s, ... up to 5 min; one success closes it.
+probe at a time goes out, after 5 s, 10 s, ... up to 5 min, or when the server itself says (Retry-After, RFC 9110
+section 10.2.3), but never sooner than 5 s nor later than 24 h; one success closes it.
 """
 
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from moichord.sample import Api
 FAILURES_TO_OPEN = 5
 FIRST_PROBE_AFTER = 5.0
 LONGEST_PROBE_AFTER = 300.0
+LONGEST_RETRY_AFTER = 24 * 3600.0
 
 
 class Trouble(StrEnum):
@@ -41,6 +43,13 @@ class Circuit:
     def is_open(self) -> bool:
         return self.open_since is not None
 
+    def lets_probe(self, now: float) -> bool:
+        """Whether it is open and its next probe is due; a time beyond any that is ever set was a clock that jumped."""
+        if not self.is_open:
+            return False
+        at = self.next_probe_at
+        return at is None or at <= now or at > now + LONGEST_RETRY_AFTER
+
 
 def succeeded(circuit: Circuit) -> Circuit:
     """The API answered a request well: the circuit is closed."""
@@ -62,15 +71,21 @@ def failed(
         if not probe:
             return circuit
         probes = circuit.probes + 1
-        wait = probe_delay(probes) if retry_after is None else retry_after
-        return replace(circuit, reason=reason, remedy=remedy, probes=probes, next_probe_at=now + wait)
+        at = now + _wait(probes, retry_after)
+        return replace(circuit, reason=reason, remedy=remedy, probes=probes, next_probe_at=at)
     failures = circuit.failures + 1
     if trouble is Trouble.TRANSIENT and failures < FAILURES_TO_OPEN:
         return replace(circuit, failures=failures)
-    wait = FIRST_PROBE_AFTER if retry_after is None else retry_after
-    return replace(circuit, open_since=now, reason=reason, remedy=remedy, failures=failures, next_probe_at=now + wait)
+    at = now + _wait(0, retry_after)
+    return replace(circuit, open_since=now, reason=reason, remedy=remedy, failures=failures, next_probe_at=at)
 
 
 def probe_delay(probes: int) -> float:
     """Seconds from the failure of the `probes`-th probe to the next one."""
     return float(min(LONGEST_PROBE_AFTER, FIRST_PROBE_AFTER * 2 ** min(probes, 10)))
+
+
+def _wait(probes: int, retry_after: float | None) -> float:
+    if retry_after is None:
+        return probe_delay(probes)
+    return min(max(retry_after, FIRST_PROBE_AFTER), LONGEST_RETRY_AFTER)

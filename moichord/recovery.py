@@ -35,6 +35,7 @@ def recover(
     manifest_of: Callable[[Path], str],
 ) -> int:
     """Finish what an earlier run had begun; the number of submissions that this concerned."""
+    transitions.exclude_downtime()
     takings = arrivals.intended()
     for submission in takings:
         _finish_taking(submission, arrivals, spool)

@@ -3,9 +3,10 @@
 Owns the rule of what counts as a try. Pure: the queue gives what it knows, and persists what is decided. It must
 not know SQL, HTTP or files. No error leaves it.
 
-A transient failure counts only if the same API answered another request well since the last one that counted, so
-that a dead server spends no sample's tries. A submission that alone draws outage answers, on three turns while
-others succeed, is charged for them like for a transient failure.
+While the API's circuit is open nothing counts. A transient failure counts only if the same API answered another
+request well since the last one that counted, so that a dead server spends no sample's tries. A submission that drew
+outage answers on three turns while others succeeded is a suspect: its outage answers no longer open the circuit, and
+each counts for which others have succeeded since the one before.
 """
 
 from collections.abc import Callable
@@ -14,10 +15,9 @@ from dataclasses import dataclass
 import backoff
 
 from moichord.errors import ApiFailure, ApiOutage, ApiRefusal
-from moichord.outage import Circuit
+from moichord.outage import LONGEST_RETRY_AFTER, Circuit
 
 TURNS_TO_CHARGE = 3
-LONGEST_RETRY_AFTER = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,10 @@ class Policy:
 class Record:
     """How one step of one submission fared until now.
 
-    `tries` have counted; `failures` happened in a row, counted or not; `successes_seen` is the API's count of
-    successes when one last counted, `outage_successes` when this submission last drew an outage answer;
-    `elapsed` seconds since the step began, without the time it was held or paused.
+    `tries` have counted; `failures` is the number of turns that ended in waiting for a time of its own, counted or
+    not; `successes_seen` is the API's count of successes when one last counted, `outage_successes` when this
+    submission last drew an outage answer, which it did on `outage_turns` turns with successes in between; `elapsed`
+    seconds since the step began, without the time it was held or paused.
     """
 
     tries: int = 0
@@ -57,28 +58,38 @@ class RetryAt:
 
 @dataclass(frozen=True, slots=True)
 class HoldForApi:
-    """Wait until the API's circuit closes, or until it is this submission's turn to probe."""
+    """Wait until the API's circuit closes, or until it is this submission's turn to probe.
+
+    `until` is set for a suspect of which nobody can tell now whether it is at fault: it asks again by itself, and the
+    time until then is not its own.
+    """
+
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The sample fails; `why` completes the failure's own text."""
+    """The sample fails; `why` completes the failure's own text; `counted` says whether the last failure was a try."""
 
     why: str
+    counted: bool = False
 
 
 Decision = RetryAt | HoldForApi | GiveUp
 
 
-def is_charged(failure: ApiFailure, record: Record, circuit: Circuit) -> bool:
-    """Whether an outage answer is this submission's own: its third turn of them while others succeed."""
-    return isinstance(failure, ApiOutage) and turns(record, circuit) >= TURNS_TO_CHARGE
+def is_suspect(record: Record, circuit: Circuit) -> bool:
+    """Whether an outage answer that comes now is this submission's own affair, and says nothing about the API."""
+    return turns(record, circuit) >= TURNS_TO_CHARGE
 
 
 def turns(record: Record, circuit: Circuit) -> int:
     """On how many turns this submission drew outage answers, this one included, with successes in between."""
-    fresh = record.outage_turns == 0 or circuit.successes > record.outage_successes
-    return record.outage_turns + int(fresh)
+    return record.outage_turns + int(_others_succeeded(record, circuit))
+
+
+def _others_succeeded(record: Record, circuit: Circuit) -> bool:
+    return record.outage_turns == 0 or circuit.successes > record.outage_successes
 
 
 def decide(
@@ -92,20 +103,24 @@ def decide(
     """What to do after `failure`, given the API's circuit as the failure has left it."""
     if isinstance(failure, ApiRefusal):
         return GiveUp("")
-    charged = is_charged(failure, record, circuit)
-    if isinstance(failure, ApiOutage) and not charged:
+    if circuit.is_open:
         return HoldForApi()
-    counted = charged or circuit.successes > record.successes_seen
+    at = now + (jitter(delay(record.failures, policy)) if failure.retry_after is None else failure.retry_after)
+    at = min(at, now + LONGEST_RETRY_AFTER)
+    if isinstance(failure, ApiOutage):
+        if not is_suspect(record, circuit):
+            return HoldForApi()
+        counted = _others_succeeded(record, circuit)
+        if not counted:
+            return HoldForApi(until=at)
+    else:
+        counted = circuit.successes > record.successes_seen
     tries = record.tries + int(counted)
     if counted and tries >= policy.max_tries:
-        return GiveUp(f"given up after {tries} {'try' if tries == 1 else 'tries'}")
-    if not charged and circuit.is_open:
-        return HoldForApi()
+        return GiveUp(f"given up after {tries} {'try' if tries == 1 else 'tries'}", counted)
     if record.elapsed >= policy.give_up_after:
-        return GiveUp(f"given up after {record.elapsed / 3600:.1f} h")
-    if failure.retry_after is not None:
-        return RetryAt(now + min(failure.retry_after, LONGEST_RETRY_AFTER), counted)
-    return RetryAt(now + jitter(delay(record.failures, policy)), counted)
+        return GiveUp(f"given up after {record.elapsed / 3600:.1f} h", counted)
+    return RetryAt(at, counted)
 
 
 def delay(failures: int, policy: Policy) -> float:
@@ -115,10 +130,3 @@ def delay(failures: int, policy: Policy) -> float:
     for _ in range(min(failures, 64)):
         next(waits)
     return float(next(waits))
-
-
-def sane(next_try_at: float | None, now: float, policy: Policy) -> float | None:
-    """`next_try_at` as loaded from the state, made harmless if the machine's clock has jumped back."""
-    if next_try_at is None:
-        return None
-    return min(next_try_at, now + max(policy.max_delay, LONGEST_RETRY_AFTER))

@@ -1,12 +1,13 @@
 """The circuits of the three APIs, persisted, and who may send while one is open.
 
-Owns the rows of `circuits`, and in memory which submission holds an open circuit's one probe. It must not know what
-a request is about. The rule itself is `outage`. Errors: Hold from `admit`.
+Owns the rows of `circuits`, and which submission is an open circuit's one probe (`submissions.probing`). It must not
+know what a request is about. The rule itself is `outage`. Errors: Hold from `admit`.
 
-Methods that take a connection run inside a unit of the writer thread; what they leave in memory is what that unit
-writes, and every claim reads the rows again, so that memory cannot drift from a commit that failed.
+The rows are the truth; units of the writer thread decide by them. Memory, which lets requests go out without a query,
+follows each commit and never runs ahead of it.
 """
 
+import logging
 import threading
 from dataclasses import asdict
 
@@ -16,15 +17,21 @@ from moichord import outage
 from moichord.clock import Clock
 from moichord.errors import ApiFailure, ApiOutage, ApiRefusal, Hold
 from moichord.outage import Circuit, Trouble
+from moichord.queue.database import after_commit
 from moichord.queue.schema import circuits, submissions
 from moichord.sample import Api, State
+
+log = logging.getLogger(__name__)
+
+s = submissions.c
+_PROCESSING = s.state == str(State.PROCESSING)
 
 _ALL = select(circuits)
 _ONE = select(circuits).where(circuits.c.api == bindparam("of"))
 _COUNT_SUCCESS = (
     update(circuits)
     .where(circuits.c.api == bindparam("of"), circuits.c.open_since.is_(None), circuits.c.failures == 0)
-    .values(successes=circuits.c.successes + bindparam("more"))
+    .values(successes=circuits.c.successes + 1)
 )
 _WRITE = (
     update(circuits)
@@ -33,14 +40,22 @@ _WRITE = (
 )
 _WAKE_HELD = (
     update(submissions)
-    .where(submissions.c.state == str(State.WAITING), submissions.c.held_by == bindparam("holder"))
+    .where(s.state == str(State.WAITING), s.held_by == bindparam("holder"))
     .values(next_try_at=bindparam("now"))
 )
+_PROBED = select(s.probing).where(_PROCESSING, s.probing.is_not(None))
+_IS_PROBE = select(s.uuid).where(_PROCESSING, s.uuid == bindparam("of"), s.probing == bindparam("at_api"))
+_END_PROBE = update(submissions).where(_PROCESSING, s.probing == bindparam("at_api")).values(probing=None)
 
 
 def holder_name(api: Api) -> str:
     """What `held_by` says of a submission that waits for `api`."""
     return f"api:{api}"
+
+
+def held_api(held_by: str | None) -> Api | None:
+    """The API that `held_by` names; None if it names something else."""
+    return next((api for api in Api if held_by == holder_name(api)), None)
 
 
 class Circuits:
@@ -53,16 +68,14 @@ class Circuits:
         self._probe: dict[Api, str] = {}
         self._in_flight: set[Api] = set()
 
-    def load(self, connection: Connection) -> dict[Api, Circuit]:
-        """Read all rows; what `admit` goes by from now on."""
-        known = {Api(row.api): circuit_of(row) for row in connection.execute(_ALL)}
-        with self._lock:
-            self._known = known
-        return known
-
     def snapshot(self) -> dict[Api, Circuit]:
+        """The circuits as last committed; `successes` may lag behind."""
         with self._lock:
             return dict(self._known)
+
+    def is_open(self, api: Api) -> bool:
+        with self._lock:
+            return self._known[api].is_open
 
     def admit(self, api: Api, submission: str) -> None:
         """Let a request of `submission` go out, or raise Hold while the circuit is open and it is not the probe."""
@@ -70,98 +83,102 @@ class Circuits:
             circuit = self._known[api]
             if not circuit.is_open:
                 return
-            due = circuit.next_probe_at is None or circuit.next_probe_at <= self._clock.now()
-            if due and self._probe.setdefault(api, submission) == submission and api not in self._in_flight:
+            probe = self._probe.get(api) == submission and api not in self._in_flight
+            if probe and circuit.lets_probe(self._clock.now()):
                 self._in_flight.add(api)
                 return
-            reason = circuit.reason or "it did not answer"
-        raise Hold(reason, held_by=holder_name(api))
-
-    def is_open(self, api: Api) -> bool:
-        with self._lock:
-            return self._known[api].is_open
+        raise Hold(circuit.reason or "it did not answer", held_by=holder_name(api))
 
     def free_to_probe(self, connection: Connection, now: float) -> list[Api]:
-        """The open circuits whose probe is due and held by nobody."""
-        known = self.load(connection)
-        with self._lock:
-            return [
-                api
-                for api, circuit in known.items()
-                if circuit.is_open and (circuit.next_probe_at or 0.0) <= now and api not in self._probe
-            ]
+        """The open circuits whose probe is due and is nobody yet."""
+        rows = {Api(row.api): circuit_of(row) for row in connection.execute(_ALL)}
+        after_commit(connection, lambda: self._learn(rows))
+        due = [api for api, circuit in rows.items() if circuit.lets_probe(now)]
+        if not due:
+            return []
+        probed = set(connection.execute(_PROBED).scalars())
+        return [api for api in due if str(api) not in probed]
 
-    def next_probe_at(self) -> float | None:
-        """When the next probe may go out that nobody holds yet."""
+    def next_probe_at(self, api: Api) -> float | None:
+        """When the next probe of an open circuit may go out; None while it is closed, or somebody is its probe."""
         with self._lock:
-            times = [
-                circuit.next_probe_at or 0.0
-                for api, circuit in self._known.items()
-                if circuit.is_open and api not in self._probe
-            ]
-        return min(times, default=None)
+            circuit = self._known[api]
+            return (circuit.next_probe_at or 0.0) if circuit.is_open and api not in self._probe else None
 
-    def give_probe(self, api: Api, submission: str) -> None:
-        with self._lock:
-            self._probe[api] = submission
+    def probe_given(self, connection: Connection, api: Api, submission: str) -> None:
+        """A claim has made `submission` the probe of `api`."""
+        after_commit(connection, lambda: self._give(api, submission))
 
-    def release(self, submission: str) -> None:
-        """The submission's turn is over: a probe that it holds is free again."""
-        with self._lock:
-            for api in [api for api, held in self._probe.items() if held == submission]:
-                del self._probe[api]
-                self._in_flight.discard(api)
+    def turn_ended(self, connection: Connection, submission: str) -> None:
+        """A submission left processing: if it was a probe, another may be."""
+        after_commit(connection, lambda: self._take_back(submission))
 
-    def succeeded(self, connection: Connection, api: Api, count: int = 1) -> bool:
-        """`count` requests were answered well; say whether that closed an open circuit."""
-        if connection.execute(_COUNT_SUCCESS, {"of": str(api), "more": count}).rowcount == 1:
+    def read(self, connection: Connection, api: Api) -> Circuit:
+        return circuit_of(connection.execute(_ONE, {"of": str(api)}).one())
+
+    def succeeded(self, connection: Connection, api: Api) -> bool:
+        """A request was answered well; say whether that closed an open circuit."""
+        if connection.execute(_COUNT_SUCCESS, {"of": str(api)}).rowcount == 1:
             return False
-        before = self._read(connection, api)
-        after = outage.succeeded(before)
-        self._write(connection, after)
-        if before.is_open:
-            connection.execute(_WAKE_HELD, {"holder": holder_name(api), "now": self._clock.now()})
-        return before.is_open
+        before = self.read(connection, api)
+        self._write(connection, outage.succeeded(before))
+        if not before.is_open:
+            return False
+        connection.execute(_WAKE_HELD, {"holder": holder_name(api), "now": self._clock.now()})
+        connection.execute(_END_PROBE, {"at_api": str(api)})
+        after_commit(connection, lambda: log.warning("the %s API answers again", api))
+        return True
 
     def failed(self, connection: Connection, failure: ApiFailure, submission: str) -> tuple[Circuit, Circuit]:
         """A request failed; the circuit before and after it."""
-        before = self._read(connection, failure.api)
+        before = self.read(connection, failure.api)
         refusal = isinstance(failure, ApiRefusal)
         if refusal and not before.is_open:
             return before, before  # the server answers; that this request is wrong says nothing about it
-        trouble = Trouble.OUTAGE if isinstance(failure, ApiOutage) else Trouble.TRANSIENT
-        with self._lock:
-            probe = self._probe.get(failure.api) == submission
+        asked = {"of": submission, "at_api": str(failure.api)}
+        probe = before.is_open and connection.execute(_IS_PROBE, asked).first() is not None
         after = outage.failed(
             before,
-            trouble,
+            Trouble.OUTAGE if isinstance(failure, ApiOutage) else Trouble.TRANSIENT,
             before.reason or "" if refusal else failure.problem,
             before.remedy if refusal else failure.remedy,
             self._clock.now(),
             failure.retry_after,
             probe=probe,
         )
-        self._write(connection, after)
-        with self._lock:
-            if probe:
-                del self._probe[failure.api]
-                self._in_flight.discard(failure.api)
+        if after != before:
+            self._write(connection, after)
+        if probe:
+            connection.execute(_END_PROBE, {"at_api": str(failure.api)})
+            self.turn_ended(connection, submission)
+        if after.is_open and not before.is_open:
+            problem = failure.problem
+            after_commit(connection, lambda: log.error("the %s API is held: %s", failure.api, problem))
         return before, after
-
-    def read(self, connection: Connection, api: Api) -> Circuit:
-        return self._read(connection, api)
-
-    def _read(self, connection: Connection, api: Api) -> Circuit:
-        return circuit_of(connection.execute(_ONE, {"of": str(api)}).one())
 
     def _write(self, connection: Connection, circuit: Circuit) -> None:
         values = asdict(circuit)
         connection.execute(_WRITE, {"of": str(values.pop("api")), **values})
+        after_commit(connection, lambda: self._learn({circuit.api: circuit}))
+
+    def _learn(self, news: dict[Api, Circuit]) -> None:
         with self._lock:
-            self._known[circuit.api] = circuit
-            if not circuit.is_open:
-                self._probe.pop(circuit.api, None)
-                self._in_flight.discard(circuit.api)
+            self._known |= news
+            for api, circuit in news.items():
+                if not circuit.is_open:
+                    self._probe.pop(api, None)
+                    self._in_flight.discard(api)
+
+    def _give(self, api: Api, submission: str) -> None:
+        with self._lock:
+            self._probe[api] = submission
+            self._in_flight.discard(api)
+
+    def _take_back(self, submission: str) -> None:
+        with self._lock:
+            for api in [api for api, held in self._probe.items() if held == submission]:
+                del self._probe[api]
+                self._in_flight.discard(api)
 
 
 def circuit_of(row: object) -> Circuit:

@@ -1,9 +1,10 @@
 """The state's connections: one writer thread that commits what has gathered, and readers of their own.
 
 Owns transactions. It must not know what the statements mean. A unit of work is a function of a connection that does
-nothing but execute statements: if one unit of a gathered commit fails, the others are run again without it.
-Errors: StateUnusable when the database cannot be opened, StateUnwritable when a commit fails (disk full, I/O error),
-and whatever a unit raises.
+nothing but execute statements: if one unit of a gathered commit fails, the others are run again without it. What is
+to change in memory it leaves to `after_commit`, so that memory never runs ahead of the disk.
+Errors: StateUnusable when the database cannot be opened, UsageRefused when there is none, StateUnwritable when a
+commit fails or the state cannot be read (disk full, I/O error), and whatever a unit raises.
 """
 
 import queue
@@ -14,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from moichord.errors import StateUnusable, StateUnwritable
+from moichord.errors import StateUnusable, StateUnwritable, UsageRefused
 from moichord.queue import migrations
 
 Result = TypeVar("Result")
@@ -26,6 +27,12 @@ Unit = Callable[[Connection], Any]
 
 BUSY_SECONDS = 30
 UNITS_PER_COMMIT = 256
+_ACTS = "moichord: after commit"
+
+
+def after_commit(connection: Connection, act: Callable[[], None]) -> None:
+    """Do `act`, which must not fail, once the commit of this unit is on disk, before its caller goes on; else never."""
+    connection.info[_ACTS].append(act)
 
 
 class Database:
@@ -39,6 +46,7 @@ class Database:
         self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
         self._connection: Connection | None = None
         self._closed = False
+        self._closing = threading.Lock()
 
     def open(self) -> str:
         """Create or migrate the tables and start the writer; the state's UUID."""
@@ -54,27 +62,55 @@ class Database:
         self._thread.start()
         return str(state_uuid)
 
+    def attach(self, *, writing: bool = False) -> None:
+        """Use the state that a daemon has made, from another process: nothing is created or brought forward.
+
+        `writing` starts the writer too. Raises UsageRefused if there is no state yet, StateUnusable if it cannot be
+        read or is of another version.
+        """
+        if not self.path.exists():
+            raise UsageRefused(
+                f"There is no state at {self.path} yet: the daemon makes it when it starts for the first time.",
+                remedy="Start it with `moichord run`; or check `state` in the configuration.",
+            )
+        try:
+            with self._readers.connect() as connection:
+                version = migrations.fact(connection, "schema_version")
+        except DBAPIError as error:
+            raise StateUnusable(
+                f"The state database {self.path} cannot be read: {error.orig}",
+                remedy="Run this command as the user that the daemon runs as.",
+            ) from error
+        migrations.require_current(version)
+        if writing:
+            self._thread.start()
+
     def write(self, unit: Callable[[Connection], Result]) -> Result:
         """Run `unit` in the writer thread; return its result when the commit that holds it is on disk."""
-        if self._closed:
-            raise StateUnwritable("The state is closed.")
         future: Future[Result] = Future()
-        self._units.put((unit, future))
+        with self._closing:  # nothing is put behind the end
+            if self._closed or self._thread.ident is None:
+                raise StateUnwritable("The state is closed: nothing more can be written to it.")
+            self._units.put((unit, future))
         return future.result()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one consistent snapshot and cannot write."""
-        with self._readers.connect() as connection, connection.begin():
-            yield connection
+        try:
+            with self._readers.connect() as connection, connection.begin():
+                yield connection
+        except DatabaseError as error:
+            raise _unwritable("read", error) from error
 
     def close(self) -> None:
         """Commit what has gathered, then close."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._thread.is_alive():
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
             self._units.put(None)
+        if self._thread.ident is not None:
             self._thread.join()
         self._engine.dispose()
         self._readers.dispose()
@@ -105,16 +141,21 @@ class Database:
     def _commit(self, gathered: list[tuple[Unit, Future[Any]]]) -> None:
         try:
             connection = self._connected()
+            acts: list[Callable[[], None]] = []
+            connection.info[_ACTS] = acts
             with connection.begin():
                 results = [unit(connection) for unit, _ in gathered]
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the unit's caller, not to this thread
-            self._drop_connection()
+            if isinstance(error, DBAPIError):
+                self._drop_connection()
             if len(gathered) > 1:
                 for one in gathered:
                     self._commit([one])
             else:
                 gathered[0][1].set_exception(_translated(error))
             return
+        for act in acts:
+            act()
         for (_, future), result in zip(gathered, results, strict=True):
             future.set_result(result)
 
@@ -132,19 +173,24 @@ class Database:
 
 
 def _translated(error: BaseException) -> BaseException:
-    if isinstance(error, DBAPIError):
-        unwritable = StateUnwritable(
-            f"The state could not be written: {error.orig}",
-            remedy="Check free space and the health of the disk that holds the state.",
-        )
-        unwritable.__cause__ = error
-        return unwritable
-    return error
+    if not isinstance(error, DatabaseError) or isinstance(error, IntegrityError | ProgrammingError):
+        return error  # the fault of a statement, not of the disk: waiting would not mend it
+    unwritable = _unwritable("written", error)
+    unwritable.__cause__ = error
+    return unwritable
+
+
+def _unwritable(done: str, error: DatabaseError) -> StateUnwritable:
+    return StateUnwritable(
+        f"The state could not be {done}: {error.orig}",
+        remedy="Check free space and the health of the disk that holds the state.",
+    )
 
 
 def _engine(path: Path, *, writing: bool) -> Engine:
     options: dict[str, Any] = {"poolclass": NullPool} if writing else {"pool_size": 2, "max_overflow": 20}
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS}, **options)
+    url = URL.create("sqlite", database=str(path))
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

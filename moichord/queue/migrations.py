@@ -35,6 +35,16 @@ def migrate(connection: Connection) -> None:
         set_fact(connection, "schema_version", step + 1)
 
 
+def require_current(version: object) -> None:
+    """Refuse a database that another version of moichord works with; only the daemon brings one forward."""
+    if version != schema.SCHEMA_VERSION:
+        raise StateUnusable(
+            f"The state database has schema version {version}; moichord {__version__} reads "
+            f"{schema.SCHEMA_VERSION}.",
+            remedy="Use the moichord that the daemon runs; after an upgrade, restart the daemon first.",
+        )
+
+
 def create(connection: Connection) -> None:
     """A new, empty state with a UUID of its own."""
     schema.tables.create_all(connection)

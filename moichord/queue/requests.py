@@ -16,7 +16,7 @@ from moichord.queue.database import Database
 from moichord.queue.endings import Reopening
 from moichord.queue.rows import remember, submission_of
 from moichord.queue.schema import requests, submissions
-from moichord.queue.transitions import exclude_paused_time
+from moichord.queue.transitions import exclude_time
 from moichord.sample import FINISHED, STEPS, Image, State, Step, StepRecord, Submission
 
 _ASK = requests.insert()
@@ -89,7 +89,12 @@ class Requests:
     def pause(self) -> None:
         """Nothing is taken and no submission or retry starts, until `resume`. Persisted."""
         now = self._clock.now()
-        self._database.write(lambda connection: migrations.set_fact(connection, "paused_at", now))
+
+        def unit(connection: Connection) -> None:
+            if migrations.fact(connection, "paused_at") is None:
+                migrations.set_fact(connection, "paused_at", now)
+
+        self._database.write(unit)
 
     def resume(self) -> None:
         """Go on; the time paused does not count towards give_up_after."""
@@ -98,7 +103,7 @@ class Requests:
         def unit(connection: Connection) -> None:
             since = migrations.fact(connection, "paused_at")
             if isinstance(since, float | int):
-                exclude_paused_time(connection, max(0.0, now - since))
+                exclude_time(connection, max(0.0, now - since))
                 migrations.set_fact(connection, "paused_at", None)
 
         self._database.write(unit)

@@ -57,6 +57,29 @@ class FileName(TypeDecorator[str]):
         return None if value is None else os.fsdecode(value)
 
 
+class Sentence(TypeDecorator[str]):
+    """Text for people. What no UTF-8 can hold (half of a surrogate pair, a byte of a name) becomes a visible escape."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        return None if value is None else value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class FileNumber(TypeDecorator[int]):
+    """What a file system says of a file and may not fit into 63 bits: inodes of some shares, times after 2262."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, _dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> int | None:
+        return None if value is None else int(value)
+
+
 tables = MetaData()
 
 facts = Table(  # single values: schema_version, state_uuid, paused_at, daemon
@@ -71,7 +94,7 @@ arrivals = Table(  # folders seen in the inbox and not taken yet
     tables,
     Column("folder_name", FileName, primary_key=True),
     Column("sample_id", String),
-    Column("reason", Text, nullable=False),
+    Column("reason", Sentence, nullable=False),
     Column("manifest", String, nullable=False),
     Column("first_seen_at", Double, nullable=False),
     Column("last_change_at", Double, nullable=False),
@@ -99,25 +122,28 @@ submissions = Table(
     Column("intent", String),  # claim | conclude | bring_back: a move that has been decided and not yet confirmed
     Column("outcome", String),  # done | failed | cancelled, once decided
     Column("place", FileName),  # the folder's name in done or failed
-    Column("reason", Text),  # why it waits, or how it ended
-    Column("remedy", Text),  # what a person can do
-    Column("doomed", Text),  # known at the taking: it must fail, for this reason
+    Column("reason", Sentence),  # why it waits, or how it ended
+    Column("remedy", Sentence),  # what a person can do
+    Column("doomed", Sentence),  # known at the taking: it must fail, for this reason
     Column("owner", String),  # the daemon run that processes it
     Column("held_by", String),  # api:upload, settling, ...: it waits without a fault of its own
     Column("held_since", Double),
     Column("held_seconds", Double, nullable=False),
-    Column("probed_at", Double),  # when it last was the probe of an open circuit
-    Column("next_try_at", Double),  # when it may be claimed again; null while an open circuit holds it
+    Column("probing", String),  # the API whose open circuit's one probe it is, while it is processed
+    Column("probed_at", Double),  # when it last was a probe
+    Column("next_try_at", Double),  # when it may be claimed; set only while ready or waiting, and no circuit holds it
     Column("taken_at", Double, nullable=False),
     Column("finished_at", Double),
     Column("manifest", String, nullable=False),
-    Column("manifest_at", Double, nullable=False),  # when the manifest was last seen to change
+    Column("manifest_at", Double),  # when the files were last seen to change; null: not since they were taken
     Column("file_count", Integer, nullable=False),
     Column("image_count", Integer, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("smallest_image", BigInteger, nullable=False),
     Column("repetition", Integer, nullable=False),  # deliberate repetitions of analytics
-    Index("submissions_due", "state", "next_try_at"),
+    Index("submissions_due", "next_try_at"),
+    Index("submissions_in_state", "state"),
+    Index("submissions_moving", "intent"),
     Index("submissions_of_sample", "sample_id", "attempt_number"),
     Index("submissions_finished", "finished_at"),
 )
@@ -136,7 +162,7 @@ steps = Table(
     Column("outage_turns", Integer, nullable=False),
     Column("outage_successes", Integer, nullable=False),
     Column("requests", Integer, nullable=False),
-    Column("last_problem", Text),
+    Column("last_problem", Sentence),
     Column("result", JSON),
 )
 
@@ -147,8 +173,8 @@ images = Table(
     Column("submission", ForeignKey("submissions.uuid", ondelete="CASCADE"), nullable=False),
     Column("relative_path", FileName, nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("mtime_ns", BigInteger, nullable=False),
-    Column("inode", BigInteger, nullable=False),
+    Column("mtime_ns", FileNumber, nullable=False),
+    Column("inode", FileNumber, nullable=False),
     Column("sop_instance_uid", String, nullable=False),
     Column("header_length", BigInteger, nullable=False),
     Column("header_digest", String, nullable=False),
@@ -163,7 +189,7 @@ images = Table(
     Column("status", Integer),
     Column("reply", JSON),
     Column("already_stored", Boolean, nullable=False),
-    Column("refused", Text),
+    Column("refused", Sentence),
     Column("tail_digest", String),
     Column("sha256", String),
     Index("images_of_submission", "submission"),
@@ -174,8 +200,8 @@ circuits = Table(  # one per API; `outage.Circuit` persisted
     tables,
     Column("api", String, primary_key=True),
     Column("open_since", Double),
-    Column("reason", Text),
-    Column("remedy", Text),
+    Column("reason", Sentence),
+    Column("remedy", Sentence),
     Column("failures", Integer, nullable=False),
     Column("probes", Integer, nullable=False),
     Column("next_probe_at", Double),
@@ -191,7 +217,7 @@ history = Table(  # one row for every change of state and every request of a per
     Column("submission", String),
     Column("state", String),
     Column("step", String),
-    Column("text", Text, nullable=False),
+    Column("text", Sentence, nullable=False),
     Column("detail", JSON),
     Index("history_at", "at"),
     Index("history_of_sample", "sample_id", "number"),
@@ -207,6 +233,6 @@ requests = Table(  # what people asked for; the daemon carries it out
     Column("submission", String, nullable=False),
     Column("from_step", String),
     Column("done_at", Double),
-    Column("outcome", Text),
+    Column("outcome", Sentence),
     Index("requests_open", "done_at"),
 )

@@ -6,33 +6,38 @@ move folders or send requests. Errors: IllegalTransition, StateUnwritable.
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, select, update
 
 from moichord import retry
 from moichord.clock import Clock
 from moichord.errors import ApiFailure, ApiOutage
-from moichord.outage import Circuit
+from moichord.outage import LONGEST_RETRY_AFTER, Circuit
 from moichord.queue import migrations
-from moichord.queue.circuits import Circuits, holder_name
+from moichord.queue.circuits import Circuits, held_api, holder_name
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember, submission_of
-from moichord.queue.schema import steps, submissions
-from moichord.retry import Decision, GiveUp, Policy, Record, RetryAt
+from moichord.queue.schema import history, steps, submissions
+from moichord.retry import Decision, GiveUp, HoldForApi, Policy, Record
 from moichord.sample import FINISHED, Api, State, Step, Submission
 
 s = submissions.c
 _PROCESSING = s.state == str(State.PROCESSING)
 _IDLE = s.state.in_([str(State.READY), str(State.WAITING)])
 
-_DUE = select(submissions).where(_IDLE, s.next_try_at <= bindparam("now")).order_by(s.next_try_at).limit(1)
+# Only what is ready or waiting has a `next_try_at`: asking for the state too would cost the index.
+_DUE = select(submissions).where(s.next_try_at <= bindparam("now")).order_by(s.next_try_at).limit(1)
+# Nothing is ever made to wait that long: the machine's clock has jumped back, and the time means nothing.
+_JUMPED = select(submissions).where(s.next_try_at > bindparam("longest")).order_by(s.next_try_at.desc()).limit(1)
 _PROBE = (
     select(submissions)
     .where(s.state == str(State.WAITING), s.held_by == bindparam("holder"), s.next_try_at.is_(None))
     .order_by(s.probed_at.asc().nulls_first(), s.smallest_image, s.taken_at)
     .limit(1)
 )
-_NEXT_DUE = select(func.min(s.next_try_at)).where(_IDLE)
-_ANY_HELD = select(func.count()).select_from(submissions).where(_IDLE, s.next_try_at.is_(None))
+_NEXT_DUE = select(func.min(s.next_try_at))
+_HOLDERS = select(s.held_by).where(s.state == str(State.WAITING), s.next_try_at.is_(None)).distinct()
+# Once an end is decided, `reason` and `remedy` are its own, whatever delays the move of the folder.
+_ENDING = s.intent == "conclude"
 _CLAIM = (
     update(submissions)
     .where(s.uuid == bindparam("of"), _IDLE)
@@ -40,12 +45,13 @@ _CLAIM = (
         state=str(State.PROCESSING),
         owner=bindparam("by"),
         next_try_at=None,
-        probed_at=func.coalesce(bindparam("probed"), s.probed_at),
+        probing=bindparam("at_api"),
+        probed_at=case((bindparam("at_api").is_(None), s.probed_at), else_=bindparam("now")),
         held_seconds=s.held_seconds + func.coalesce(bindparam("now") - s.held_since, 0.0),
         held_since=None,
         held_by=None,
-        reason=None,
-        remedy=None,
+        reason=case((_ENDING, s.reason), else_=None),
+        remedy=case((_ENDING, s.remedy), else_=None),
     )
 )
 _WAIT = (
@@ -54,8 +60,9 @@ _WAIT = (
     .values(
         state=str(State.WAITING),
         owner=None,
-        reason=bindparam("why"),
-        remedy=bindparam("mend"),
+        reason=case((_ENDING, s.reason), else_=bindparam("why")),
+        remedy=case((_ENDING, s.remedy), else_=bindparam("mend")),
+        probing=None,
         next_try_at=bindparam("at"),
         held_by=bindparam("holder"),
         held_since=bindparam("since"),
@@ -79,6 +86,7 @@ _COUNT_FAILURE = (
 )
 _ONE = select(submissions).where(s.uuid == bindparam("of"))
 _LEFT_PROCESSING = select(submissions).where(_PROCESSING)
+_LAST_SIGN_OF_LIFE = select(func.max(history.c.at))
 
 
 class Transitions:
@@ -100,31 +108,35 @@ class Transitions:
             for api in self._circuits.free_to_probe(connection, now):
                 row = connection.execute(_PROBE, {"holder": holder_name(api)}).first()
                 if row is not None:
-                    self._circuits.give_probe(api, row.uuid)
-                    return self._claim(connection, submission_of(row), now, probed=now)
+                    self._circuits.probe_given(connection, api, row.uuid)
+                    return self._claim(connection, submission_of(row), now, probing=api)
             row = connection.execute(_DUE, {"now": now}).first()
-            return None if row is None else self._claim(connection, submission_of(row), now, probed=None)
+            row = row or connection.execute(_JUMPED, {"longest": now + LONGEST_RETRY_AFTER}).first()
+            return None if row is None else self._claim(connection, submission_of(row), now)
 
         return self._database.write(unit)
 
     def claim_this(self, submission: Submission) -> Submission:
         """Claim a submission that is not being processed, whether or not its time has come: for cancel."""
         now = self._clock.now()
-        return self._database.write(lambda connection: self._claim(connection, submission, now, probed=None))
+        return self._database.write(lambda connection: self._claim(connection, submission, now))
 
-    def _claim(self, connection: Connection, found: Submission, now: float, probed: float | None) -> Submission:
-        values = {"of": found.uuid, "by": self._owner, "probed": probed, "now": now}
+    def _claim(self, connection: Connection, found: Submission, now: float, probing: Api | None = None) -> Submission:
+        api = None if probing is None else str(probing)
+        values = {"of": found.uuid, "by": self._owner, "at_api": api, "now": now}
         exactly_one(connection.execute(_CLAIM, values).rowcount, found.uuid, "claim it")
         remember(connection, found, now, State.PROCESSING, f"processing, from {found.step}", step=found.step)
         return submission_of(connection.execute(_ONE, {"of": found.uuid}).one())
 
     def next_due(self) -> float | None:
-        """When the next claim may succeed; None while nothing waits for a time or a probe."""
+        """When the next claim may succeed; None while nothing waits for a time or a probe, or all is paused."""
         with self._database.read() as connection:
+            if migrations.fact(connection, "paused_at") is not None:
+                return None
             due: float | None = connection.execute(_NEXT_DUE).scalar()
-            held = connection.execute(_ANY_HELD).scalar_one() > 0
-        probe = self._circuits.next_probe_at() if held else None
-        return min((at for at in (due, probe) if at is not None), default=None)
+            holders = [held_api(holder) for holder in connection.execute(_HOLDERS).scalars()]
+        probes = [self._circuits.next_probe_at(api) for api in holders if api is not None]
+        return min((at for at in (due, *probes) if at is not None), default=None)
 
     def release(self, submission: Submission, why: str) -> None:
         """The daemon stops: the submission waits for its next run, and nothing counts."""
@@ -146,14 +158,12 @@ class Transitions:
             _count(connection, submission, step, failure, record, decision, circuit)
             if isinstance(decision, GiveUp):
                 return decision
-            at, holder = (decision.at, None) if isinstance(decision, RetryAt) else (None, failure.api)
+            at = decision.until if isinstance(decision, HoldForApi) else decision.at
+            holder = failure.api if isinstance(decision, HoldForApi) else None
             self._write_wait(connection, submission, failure.problem, failure.remedy, at, holder, step)
             return decision
 
-        decision = self._database.write(unit)
-        if not isinstance(decision, GiveUp):
-            self._circuits.release(submission.uuid)
-        return decision
+        return self._database.write(unit)
 
     def _record(self, connection: Connection, submission: Submission, step: Step, now: float) -> Record:
         row = connection.execute(_STEP, {"of": submission.uuid, "at_step": str(step)}).one()
@@ -181,18 +191,11 @@ class Transitions:
             self._write_wait(connection, submission, problem, None, at, None, step)
             return record.tries + 1
 
-        tries = self._database.write(unit)
-        self._circuits.release(submission.uuid)
-        return tries
+        return self._database.write(unit)
 
     def _wait(self, submission: Submission, why: str, mend: str | None, at: float | None, held_by: str | None) -> None:
-        api = next((api for api in Api if held_by == holder_name(api)), None)
-
-        def unit(connection: Connection) -> None:
-            self._write_wait(connection, submission, why, mend, at, api or held_by, None)
-
-        self._database.write(unit)
-        self._circuits.release(submission.uuid)
+        holder = held_api(held_by) or held_by
+        self._database.write(lambda connection: self._write_wait(connection, submission, why, mend, at, holder, None))
 
     def _write_wait(
         self,
@@ -205,8 +208,11 @@ class Transitions:
         step: Step | None,
     ) -> None:
         now = self._clock.now()
-        if isinstance(held_by, Api) and at is None and not self._circuits.read(connection, held_by).is_open:
-            at = now  # it closed while this turn was ending: nothing would wake the submission
+        if isinstance(held_by, Api) and at is None:
+            circuit = self._circuits.read(connection, held_by)
+            mend = mend or circuit.remedy
+            if not circuit.is_open:
+                at = now  # it closed while this turn was ending: nothing would wake the submission
         values = {
             "of": submission.uuid,
             "why": why,
@@ -216,7 +222,19 @@ class Transitions:
             "since": None if held_by is None else now,
         }
         exactly_one(connection.execute(_WAIT, values).rowcount, submission.uuid, "wait")
+        self._circuits.turn_ended(connection, submission.uuid)
         remember(connection, submission, now, State.WAITING, why, step=step, detail={"until": at})
+
+    def exclude_downtime(self) -> None:
+        """For recovery, before all else: the time since the last change is not the submissions' own."""
+        now = self._clock.now()
+
+        def unit(connection: Connection) -> None:
+            since: float | None = connection.execute(_LAST_SIGN_OF_LIFE).scalar()
+            if since is not None and migrations.fact(connection, "paused_at") is None:
+                exclude_time(connection, max(0.0, now - since))
+
+        self._database.write(unit)
 
     def left_processing(self) -> list[Submission]:
         """For recovery: submissions that an earlier run was processing when it ended."""
@@ -234,7 +252,10 @@ def _count(
     circuit: Circuit,
 ) -> None:
     values = _counted(submission, step, record, failure.problem, tries=record.tries)
-    if isinstance(decision, RetryAt) and decision.counted:
+    if isinstance(decision, HoldForApi):
+        if decision.until is None:
+            values["new_failures"] = record.failures
+    elif decision.counted:
         values |= {"new_tries": record.tries + 1, "new_successes_seen": circuit.successes}
     if isinstance(failure, ApiOutage):
         values |= {"new_outage_turns": retry.turns(record, circuit), "new_outage_successes": circuit.successes}
@@ -254,6 +275,6 @@ def _counted(submission: Submission, step: Step, record: Record, problem: str, *
     }
 
 
-def exclude_paused_time(connection: Connection, seconds: float) -> None:
-    """The time that the daemon was paused is not the submissions' own; those held count it already."""
+def exclude_time(connection: Connection, seconds: float) -> None:
+    """The daemon was paused or down: that time is not the submissions' own; those held count it already."""
     connection.execute(_ADD_HELD, {"more": seconds})
