@@ -1,0 +1,157 @@
+"""The commands that look: status, history.
+
+Owns their options and output. They change nothing and need no daemon. Errors: those of the entrance, and UsageRefused
+for a sample that the state does not know.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from moichord.cli.entrance import Entrance, OpenState, print_json
+from moichord.errors import UsageRefused
+
+if TYPE_CHECKING:
+    from moichord.queue.arrivals import Arrival
+    from moichord.sample import Submission
+
+LONGEST_HISTORY = 10_000
+
+
+@click.command()
+@click.argument("sample", required=False)
+@click.option("--watch", is_flag=True, help="Draw it anew all the time, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: a stable schema, version 1.")
+@click.pass_obj
+def status(entrance: Entrance, sample: str | None, watch: bool, as_json: bool) -> None:
+    """How it stands: with everything, or with one SAMPLE.
+
+    Needs no daemon, and says whether one runs.
+    """
+    if watch and (as_json or sample):
+        raise click.UsageError("--watch shows everything, to people: give it neither SAMPLE nor --json.")
+    if watch and not sys.stdout.isatty():
+        raise click.UsageError("--watch needs a terminal.")
+    with entrance.state() as state:
+        if watch:
+            _watch(entrance, state)
+        elif sample is None:
+            _overview(entrance, state, as_json=as_json)
+        else:
+            _one(entrance, state, sample, as_json=as_json)
+
+
+def _overview(entrance: Entrance, state: OpenState, *, as_json: bool) -> None:
+    from moichord.status import report, terminal
+
+    standing = state.standing()
+    if as_json:
+        print_json(report.overview_report(standing))
+    else:
+        console = entrance.console()
+        console.print(terminal.draw(standing, console))
+
+
+def _watch(entrance: Entrance, state: OpenState) -> None:
+    import threading
+
+    from moichord.status import terminal
+
+    console = entrance.console()
+    try:
+        terminal.watch(state.standing, console, threading.Event(), state.clock)
+    except KeyboardInterrupt:
+        console.print(terminal.draw(state.standing(), console))
+
+
+def _one(entrance: Entrance, state: OpenState, sample: str, *, as_json: bool) -> None:
+    from moichord.status import report, timeline
+
+    standing, console = state.standing(), entrance.console()
+    arrival = _arrival(state, sample)
+    newest = state.views.newest(sample)
+    if newest is None and arrival is None:
+        raise unknown(sample)
+    if newest is None and arrival is not None:
+        if as_json:
+            print_json(report.receiving_report(arrival, standing))
+        else:
+            console.print(timeline.draw_arrival(arrival, standing.at))
+        return
+    assert newest is not None  # noqa: S101  # one of the two is there
+    detail, others = state.views.detail(newest.uuid), state.views.submissions_of(newest.sample_id)
+    if as_json:
+        print_json(report.sample_report(detail, others, standing))
+        return
+    console.print(timeline.draw_sample(detail, others, standing, _folder(state, detail.submission), console))
+    if arrival is not None:
+        console.print()
+        console.print(timeline.draw_arrival(arrival, standing.at))
+
+
+def _arrival(state: OpenState, sample: str) -> "Arrival | None":
+    """The folder in the inbox of that sample ID, or of that name."""
+    found = state.views.arrival_of(sample)
+    if found is not None:
+        return found
+    return next((one for one in state.views.overview().receiving if one.folder_name == sample), None)
+
+
+def _folder(state: OpenState, submission: "Submission") -> Path:
+    """Where the sample lies now."""
+    from moichord.sample import FINISHED, State
+
+    folders = state.whereabouts.folders
+    if submission.state not in FINISHED:
+        return folders.work / submission.uuid / submission.folder_name
+    root = folders.done if submission.state is State.DONE else folders.failed
+    return root / (submission.place or submission.folder_name)
+
+
+def unknown(sample: str) -> UsageRefused:
+    from moichord.sample import printable
+
+    return UsageRefused(
+        f"No sample {printable(sample)} is known.",
+        remedy="`moichord status` shows what is on the way, `moichord history` everything that happened.",
+    )
+
+
+@click.command()
+@click.argument("sample", required=False)
+@click.option("--since", metavar="TIME", help="Only the last 12h, 7d, ...")
+@click.option("--json", "as_json", is_flag=True, help="For programs: a stable schema, version 1.")
+@click.pass_obj
+def history(entrance: Entrance, sample: str | None, since: str | None, as_json: bool) -> None:
+    """Everything that happened: to all samples, or to one SAMPLE."""
+    from moichord.status import report, timeline
+
+    seconds = None if since is None else _seconds(since)
+    with entrance.state() as state:
+        now = state.clock.now()
+        after = None if seconds is None else now - seconds
+        events = state.views.history(sample, after, LONGEST_HISTORY)
+        if sample is not None and not events and state.views.newest(sample) is None:
+            raise unknown(sample)
+    if as_json:
+        print_json(report.history_report(events, now))
+        return
+    entrance.console().print(timeline.draw_history(events, now, names=sample is None))
+    if len(events) == LONGEST_HISTORY:
+        entrance.say(f"Only the newest {LONGEST_HISTORY} rows are shown; name a sample, or use --since.")
+    elif not events:
+        entrance.say("Nothing happened in that time.")
+
+
+def _seconds(text: str) -> float:
+    from moichord.config.values import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--since") from error
+
+
+COMMANDS = (status, history)

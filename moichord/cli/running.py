@@ -1,0 +1,90 @@
+"""The commands that process samples: run, process.
+
+Owns their options. Errors: those of the service and of the one-shot.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from moichord.cli.entrance import Entrance
+
+
+@click.command()
+@click.option(
+    "--adopt-work", is_flag=True, help="Return the samples in another, lost state's work folder to the inbox first."
+)
+@click.pass_obj
+def run(entrance: Entrance, adopt_work: bool) -> None:
+    """The daemon, in the foreground, until SIGTERM or Ctrl-C."""
+    from moichord import logs
+    from moichord.service import serve
+
+    settings = entrance.settings()
+    wanted = settings.logging
+    level = "debug" if entrance.verbose else "warning" if entrance.quiet else wanted.level
+    logs.setup(
+        level=level,
+        format=wanted.format,
+        file=wanted.file,
+        stream=sys.stderr if wanted.file is None else None,
+        secrets=settings.secrets(),
+        colour=entrance.colour and not entrance.environ.get("NO_COLOR"),
+    )
+    serve(settings, adopt_work=adopt_work)
+
+
+@click.command()
+@click.option("--sample_id", "--sample-id", required=True, help="The sample's ID.")
+@click.option(
+    "--directory",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder with its images (*.dcm, at any depth).",
+)
+@click.option(
+    "--backoff_attempts",
+    "--backoff-attempts",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="Retries after a first try that failed for a passing reason.",
+)
+@click.option(
+    "--attempt_number",
+    "--attempt-number",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="1 for the sample's first submission, 2 for its next, ...",
+)
+@click.option(
+    "--console_logs",
+    "--console-logs",
+    type=click.BOOL,
+    default=False,
+    show_default=True,
+    metavar="True|False",
+    help="Log to the terminal too, not only to moichor.log.",
+)
+@click.pass_obj
+def process(
+    entrance: Entrance,
+    sample_id: str,
+    directory: Path,
+    backoff_attempts: int,
+    attempt_number: int,
+    console_logs: bool,
+) -> int:
+    """One directory, once: tags its images where they lie, sends them and triggers analytics.
+
+    Needs no configuration file but MD_URL, MD_KEY, U_URL, U_KEY, A_URL and A_KEY, in the environment or in ./.env.
+    """
+    from moichord.oneshot import OneShot, run_once
+
+    options = OneShot(sample_id, directory, backoff_attempts, attempt_number, console_logs)
+    return run_once(options, entrance.environ)
+
+
+COMMANDS = (run, process)

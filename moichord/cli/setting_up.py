@@ -1,0 +1,140 @@
+"""The commands before the first sample: init, check.
+
+Owns their options and output. Errors: those of the entrance, UsageRefused where `init` would overwrite.
+"""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from moichord.cli.entrance import LOCAL, SYSTEM, VARIABLE, Entrance, print_json
+from moichord.errors import ConfigurationInvalid
+
+if TYPE_CHECKING:
+    from moichord.checks import Finding
+    from moichord.first_setup import Made
+
+STYLE = {"ok": "green", "warning": "bold yellow", "failed": "bold red"}
+SIGN = {"ok": "ok", "warning": "warn", "failed": "FAIL"}
+
+
+@click.command()
+@click.option(
+    "--folders",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Make inbox, work, done and failed below DIR, and the state in DIR/state (default: /srv/moichord).",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The database, on a local disk (default: /var/lib/moichord/state.db).",
+)
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help=f"The configuration to write (default: {SYSTEM}; with --folders: ./{LOCAL}).",
+)
+@click.pass_obj
+def init(entrance: Entrance, folders: Path | None, state: Path | None, config: Path | None) -> None:
+    """Write a commented configuration and create the folders. Nothing is overwritten."""
+    from moichord.first_setup import set_up
+
+    named = config or entrance.config or entrance.environ.get(VARIABLE)
+    path = Path(named) if named else LOCAL if folders else SYSTEM
+    root = None if folders is None else folders.absolute()
+    if state is None and root is not None:
+        state = root / "state" / "state.db"
+    made = set_up(path.absolute(), root, None if state is None else state.absolute())
+    for line in _made(made, entrance):
+        click.echo(line)
+
+
+def _made(made: "Made", entrance: Entrance) -> Iterable[str]:
+    whereabouts = made.whereabouts
+    yield f"Written  {made.config}"
+    yield from (f"Created  {folder}" for folder in made.created)
+    yield ""
+    yield f"Samples are dropped into {whereabouts.folders.inbox}; the state is {whereabouts.state}."
+    command = "moichord" if entrance.found_without_naming(made.config) else f"moichord -c {made.config}"
+    yield ""
+    yield "Next:"
+    yield "  1. Name the three APIs: set MD_URL, MD_KEY, U_URL, U_KEY, A_URL and A_KEY, or edit the file."
+    yield "     (None at hand? In another terminal, `moichord sandbox` starts stand-ins and prints these settings.)"
+    yield f"  2. {command} check"
+    yield f"  3. {command} run"
+
+
+@click.command()
+@click.option("--offline", is_flag=True, help="Leave the three APIs alone.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: a stable schema, version 1.")
+@click.pass_obj
+def check(entrance: Entrance, offline: bool, as_json: bool) -> int:
+    """Test the configuration and everything that will be used, without causing work.
+
+    Exit code 78 if the configuration is wrong, 1 if something else would fail.
+    """
+    from moichord import logs
+    from moichord.checks import Finding, Result, check_places, check_servers
+    from moichord.clock import SystemClock
+
+    path = entrance.config_path()
+    try:
+        settings = entrance.settings()
+    except ConfigurationInvalid as invalid:
+        if not as_json:
+            raise
+        findings = [Finding("configuration", Result.FAILED, problem, invalid.remedy) for problem in invalid.problems]
+        print_json(_report(findings))
+        return invalid.exit_code
+    logs.setup(level="error", stream=sys.stderr, secrets=settings.secrets())
+    findings = [Finding("configuration", Result.OK, f"{path} is valid."), *check_places(settings)]
+    if not offline:
+        findings += check_servers(settings, SystemClock())
+    if as_json:
+        print_json(_report(findings))
+    else:
+        _print(findings, entrance)
+    return 1 if any(finding.result is Result.FAILED for finding in findings) else 0
+
+
+def _report(findings: "list[Finding]") -> dict[str, object]:
+    rows = [{"name": one.name, "result": str(one.result), "text": one.text, "remedy": one.remedy} for one in findings]
+    return {"version": 1, "ok": all(one.result != "failed" for one in findings), "findings": rows}
+
+
+def _print(findings: "list[Finding]", entrance: Entrance) -> None:
+    from rich.console import Group
+    from rich.text import Text
+
+    from moichord.status.terminal import grid
+
+    table = grid()
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    for one in findings:
+        said = [Text(one.text)] + ([Text(one.remedy, style="dim")] if one.remedy else [])
+        table.add_row(Text(SIGN[one.result], style=STYLE[one.result]), Text(one.name), Group(*said))
+    console = entrance.console()
+    console.print(table)
+    failures = sum(one.result == "failed" for one in findings)
+    warnings = sum(one.result == "warning" for one in findings)
+    console.print(Text(f"\n{_verdict(failures, warnings)}", style=STYLE["failed" if failures else "ok"]))
+
+
+def _verdict(failures: int, warnings: int) -> str:
+    from moichord.status.phrases import count
+
+    if failures:
+        return f"{count(failures, 'thing')} must be mended first."
+    return f"Ready to run, with {count(warnings, 'warning')}." if warnings else "Ready to run."
+
+
+COMMANDS = (init, check)

@@ -1,0 +1,165 @@
+"""What a moment means, in words: the banner, a sample's plain state, why it waits and for how long.
+
+Owns the wording that the terminal, the page and programs share. It must not know how it is drawn. Pure; no error
+leaves it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from moichord.outage import Circuit
+from moichord.queue.views import Progress
+from moichord.sample import Api, State, Step, Submission
+from moichord.status.phrases import count, duration, moment
+from moichord.status.standing import Standing
+
+SERVER = {Api.METADATA: "metadata server", Api.UPLOAD: "image server", Api.ANALYTICS: "analytics server"}
+_HOLDER = {f"api:{api}": api for api in Api}
+_AT_STEP = {
+    Step.METADATA: "Checking",
+    Step.TAGS: "Checking",
+    Step.UPLOAD: "Sending",
+    Step.ANALYTICS: "Starting analysis",
+    Step.ARCHIVE: "Filing",
+}
+_IN_STATE = {
+    State.RECEIVING: "Receiving",
+    State.READY: "Ready",
+    State.DONE: "Sent",
+    State.FAILED: "Needs attention",
+    State.CANCELLED: "Cancelled",
+}
+_HELD = {"settling": "Still changing", "disk": "Waiting for the disk", "metadata record": "Waiting for its record"}
+
+
+class Level(StrEnum):
+    """How much a sentence wants to be noticed."""
+
+    GOOD = "good"
+    NEWS = "news"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One thing to know, why it is so, and what a person can do about it."""
+
+    level: Level
+    text: str
+    reason: str | None = None
+    remedy: str | None = None
+
+
+def sentences(standing: Standing) -> list[Sentence]:
+    """What there is to know, the most urgent first: the first one is the banner. There is always one."""
+    overview = standing.overview
+    found = [_outage(circuit, standing) for circuit in standing.outages]
+    if not standing.daemon:
+        found.append(_no_daemon(standing))
+    if standing.attention:
+        text = f"{count(len(standing.attention), 'sample needs', 'samples need')} you."
+        found.append(Sentence(Level.PROBLEM, text))
+    if overview.paused_at is not None:
+        since = moment(overview.paused_at, standing.at)
+        text = f"Paused since {since}: nothing is taken and nothing new starts."
+        found.append(Sentence(Level.WARNING, text, remedy="Go on with: moichord resume"))
+    found += [Sentence(Level.WARNING, _capital(notice)) for notice in overview.notices if standing.daemon]
+    return found or [_all_well(standing)]
+
+
+def plain_state(submission: Submission, share: float | None = None) -> str:
+    """`Checking`, `Sending 42 %`, `Waiting to retry`, `Sent`, ...; `share` is how much of it is sent, 0 to 1."""
+    if submission.state is State.PROCESSING:
+        if submission.intent == "conclude":
+            return "Filing"
+        words = _AT_STEP[submission.step]
+        sending = submission.step is Step.UPLOAD and share is not None
+        return f"{words} {percent(share or 0.0)}" if sending else words
+    if submission.state is State.WAITING:
+        return _waiting(submission)
+    return _IN_STATE[submission.state]
+
+
+def share_sent(progress: Progress | None, in_flight: int) -> float | None:
+    """How much of a submission's bytes the server has, or is being sent now; None while that is not known."""
+    if progress is None or not progress.size:
+        return None
+    return min(1.0, (progress.size_acknowledged + in_flight) / progress.size)
+
+
+def percent(share: float) -> str:
+    """Rounded down: 100 % is said of what is complete only."""
+    return f"{int(share * 100)} %"
+
+
+def goes_on(submission: Submission, circuit: Circuit | None, now: float) -> str | None:
+    """When a waiting submission goes on by itself, as far as that is known."""
+    if submission.state is not State.WAITING:
+        return None
+    at = submission.next_try_at
+    if at is None and circuit is not None and circuit.is_open:
+        asked = "soon" if circuit.next_probe_at is None else _at(circuit.next_probe_at, now)
+        return f"the server is asked again {asked}"
+    return None if at is None else f"next try {_at(at, now)}"
+
+
+def holding_api(submission: Submission) -> Api | None:
+    """The API that a waiting submission waits for."""
+    return _HOLDER.get(submission.held_by or "")
+
+
+def _at(at: float, now: float) -> str:
+    return "now" if at <= now + 1 else f"in {duration(at - now)} ({moment(at, now, seconds=at - now < 3600)})"
+
+
+def _waiting(submission: Submission) -> str:
+    api = holding_api(submission)
+    if api is not None:
+        return f"Waiting for the {SERVER[api]}"
+    if submission.held_by is None:
+        return "Waiting to retry" if submission.remedy else "Waiting"
+    return _HELD.get(submission.held_by, "Waiting")
+
+
+def _outage(circuit: Circuit, standing: Standing) -> Sentence:
+    held = sum(holding_api(one) is circuit.api for one in standing.overview.unfinished)
+    since = moment(circuit.open_since or standing.at, standing.at)
+    text = f"The {SERVER[circuit.api]} cannot be used since {since}; {_waits(held)}nothing is lost."
+    return Sentence(Level.PROBLEM, text, circuit.reason, circuit.remedy)
+
+
+def _no_daemon(standing: Standing) -> Sentence:
+    pending = len(standing.overview.unfinished) + len(standing.overview.receiving)
+    text = f"No daemon is running; {_waits(pending)}nothing is lost." if pending else "No daemon is running."
+    return Sentence(Level.WARNING, text, remedy="Start it with: moichord run (or systemctl start moichord)")
+
+
+def _waits(number: int) -> str:
+    return f"{count(number, 'sample waits', 'samples wait')}; " if number else ""
+
+
+def _all_well(standing: Standing) -> Sentence:
+    overview = standing.overview
+    parts = list(_in_hand(len(overview.receiving), len(overview.unfinished)))
+    if parts:
+        return Sentence(Level.NEWS, f"{_capital(', '.join(parts))}.")
+    if overview.counts.get(State.DONE):
+        return Sentence(Level.GOOD, "All samples sent.")
+    return Sentence(Level.GOOD, "Ready: no sample has come yet.")
+
+
+def _in_hand(receiving: int, unfinished: int) -> Iterator[str]:
+    if unfinished:
+        yield f"{count(unfinished, 'sample is', 'samples are')} on the way"
+    if receiving:
+        yield f"{count(receiving, 'is', 'are')} arriving" if unfinished else _arriving(receiving)
+
+
+def _arriving(receiving: int) -> str:
+    return f"{count(receiving, 'sample is', 'samples are')} arriving"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

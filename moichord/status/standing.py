@@ -1,0 +1,60 @@
+"""Everything at one moment: what the state says, and what only this machine can say of it.
+
+Owns the gathering. It must not know how it is worded or drawn. Errors: `OSError` where the lock cannot be asked.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from moichord.clock import Clock
+from moichord.outage import Circuit
+from moichord.queue.views import Overview, Views
+from moichord.sample import Api, State, Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`attention` are the failed samples whose folder still lies in failed, as their newest submission; oldest first.
+
+    `sending` are the bytes of requests in flight, by submission; `daemon` says whether one runs.
+    """
+
+    at: float
+    overview: Overview
+    attention: list[Submission]
+    daemon: bool
+    sending: Mapping[str, int]
+
+    @property
+    def outages(self) -> list[Circuit]:
+        """The servers that serve nobody, the longest ailing first."""
+        return sorted((one for one in self.overview.circuits if one.is_open), key=lambda one: one.open_since or 0.0)
+
+    def circuit(self, api: Api) -> Circuit | None:
+        return next((one for one in self.overview.circuits if one.api is api), None)
+
+
+def look(views: Views, failed: Path, daemon_runs: Callable[[], bool], clock: Clock, *, recent: int = 10) -> Standing:
+    """The state as it is now; `failed` is the folder of failed samples."""
+    running = daemon_runs()
+    sending = views.fact("sending") if running else None
+    return Standing(
+        at=clock.now(),
+        overview=views.overview(recent),
+        attention=[one for one in views.in_state(State.FAILED) if _still_lies(failed, one)],
+        daemon=running,
+        sending=sending if isinstance(sending, dict) else {},
+    )
+
+
+def _still_lies(failed: Path, submission: Submission) -> bool:
+    """A folder that somebody took away needs nobody any more; one that we may not look for still may."""
+    try:
+        os.lstat(failed / (submission.place or submission.folder_name))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,206 @@
+"""The state drawn on a terminal: at a glance, and live.
+
+Owns the layout of the overview. It must not know what the words mean (`sentences`) or where the state is. No error
+of its own leaves it. Names of folders and files are drawn as text, never as markup.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from moichord.clock import Clock
+from moichord.queue.arrivals import Arrival
+from moichord.sample import State, Submission, printable
+from moichord.status.phrases import ago, count, moment, size
+from moichord.status.sentences import (
+    Level,
+    Sentence,
+    goes_on,
+    holding_api,
+    plain_state,
+    sentences,
+    share_sent,
+)
+from moichord.status.standing import Standing
+
+STYLE = {Level.GOOD: "bold green", Level.NEWS: "bold cyan", Level.WARNING: "bold yellow", Level.PROBLEM: "bold red"}
+OF_STATE = {
+    State.RECEIVING: "cyan",
+    State.READY: "cyan",
+    State.PROCESSING: "cyan",
+    State.WAITING: "yellow",
+    State.DONE: "green",
+    State.FAILED: "red",
+    State.CANCELLED: "magenta",
+}
+REFRESH_SECONDS = 0.5
+UNBOUNDED = 1000
+BAR = 20
+HEADING = "bold"
+QUIET = "dim"
+
+
+def console_for(stream: TextIO, *, colour: bool = True) -> Console:
+    """A console on `stream`. Where that is no terminal, lines are as long as they need be and nothing is coloured."""
+    console = Console(file=stream, no_color=None if colour else True, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = UNBOUNDED
+    return console
+
+
+def draw(standing: Standing, console: Console, *, most: int | None = None) -> RenderableType:
+    """The state at a glance; with `most`, each part has that many rows at most."""
+    overview = standing.overview
+    needing = {one.uuid for one in standing.attention}
+    recent = [one for one in overview.recent if one.uuid not in needing]
+    parts = [
+        banner(sentences(standing)),
+        _part("Arriving", [_arriving(one) for one in overview.receiving], most),
+        _part("On the way", [_on_the_way(one, standing, console) for one in overview.unfinished], most),
+        _part("Needs attention", [_needing(one, standing.at) for one in standing.attention], most),
+        _part("Finished lately", [_finished(one, standing.at) for one in recent], most),
+        _footer(standing),
+    ]
+    return Group(*(part for part in parts if part is not None))
+
+
+def watch(
+    look: Callable[[], Standing],
+    console: Console,
+    stop: threading.Event,
+    clock: Clock,
+    *,
+    screen: bool = True,
+) -> Standing:
+    """Draw what `look` sees, again and again, until `stop` is set; what it saw last.
+
+    With `screen` the whole terminal is used, and is afterwards as it was before.
+    """
+
+    def picture(standing: Standing) -> RenderableType:
+        return draw(standing, console, most=max(3, (console.height - 12) // 4))
+
+    seen = look()
+    with Live(picture(seen), console=console, screen=screen, auto_refresh=False) as live:
+        live.refresh()
+        while not clock.wait(stop, REFRESH_SECONDS):
+            seen = look()
+            live.update(picture(seen), refresh=True)
+        seen = look()
+        live.update(picture(seen), refresh=True)
+    return seen
+
+
+def banner(said: Iterable[Sentence]) -> RenderableType:
+    """The sentences, the first one to be seen first."""
+    lines: list[RenderableType] = []
+    for sentence in said:
+        lines.append(Text(sentence.text, style=STYLE[sentence.level]))
+        lines += [indented(Text(more)) for more in (sentence.reason, sentence.remedy) if more]
+    return Group(*lines)
+
+
+def indented(inner: RenderableType, by: int = 2) -> Padding:
+    return Padding(inner, (0, 0, 0, by), expand=False)
+
+
+def grid() -> Table:
+    """Columns without lines, as wide as what they hold."""
+    return Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+
+
+def of_state(submission: Submission, share: float | None = None) -> Text:
+    """The plain state in its colour."""
+    return Text(plain_state(submission, share), style=OF_STATE[submission.state])
+
+
+Row = tuple[RenderableType, ...]
+
+
+def _part(heading: str, rows: list[Row], most: int | None) -> RenderableType | None:
+    if not rows:
+        return None
+    shown = rows if most is None else rows[:most]
+    table = grid()
+    table.add_column(overflow="fold", max_width=40)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    for row in shown:
+        table.add_row(*row)
+    left = len(rows) - len(shown)
+    more = [indented(Text(f"and {left} more", style=QUIET))] if left else []
+    return Group(Text(), Text(heading, style=HEADING), indented(table), *more)
+
+
+def _arriving(arrival: Arrival) -> Row:
+    name = printable(arrival.sample_id or arrival.folder_name)
+    held = f"{count(arrival.file_count, 'file')}, {size(arrival.size)}"
+    return Text(name), Text("Receiving", style=OF_STATE[State.RECEIVING]), Text(held, style=QUIET), Text(arrival.reason)
+
+
+def _on_the_way(submission: Submission, standing: Standing, console: Console) -> Row:
+    progress = standing.overview.progress.get(submission.uuid)
+    share = share_sent(progress, standing.sending.get(submission.uuid, 0))
+    bar: RenderableType = Text()
+    if share is not None and console.is_terminal:
+        bar = ProgressBar(total=1.0, completed=share, width=BAR)
+    elif share is None:
+        bar = Text(size(submission.size), style=QUIET)
+    details: list[RenderableType] = []
+    if progress is not None:
+        done = f"{progress.images_acknowledged} of {count(progress.images, 'image')}"
+        in_flight = standing.sending.get(submission.uuid, 0)
+        sent = min(progress.size, progress.size_acknowledged + in_flight)
+        details.append(Text(f"{done}, {size(sent)} of {size(progress.size)}", style=QUIET))
+    details += [Text(line) for line in _why(submission, standing)]
+    return _name(submission), of_state(submission, share), bar, Group(*details)
+
+
+def _why(submission: Submission, standing: Standing) -> list[str]:
+    """Why it waits, unless the banner has said so already, and when it goes on."""
+    api = holding_api(submission)
+    circuit = None if api is None else standing.circuit(api)
+    lines = [submission.reason] if submission.reason and not (circuit and circuit.is_open) else []
+    when = goes_on(submission, circuit, standing.at)
+    return [*lines, when[:1].upper() + when[1:]] if when else lines
+
+
+def _needing(submission: Submission, now: float) -> Row:
+    lines = [Text(submission.reason or "It failed.")]
+    if submission.remedy:
+        lines.append(Text(submission.remedy, style=QUIET))
+    return _name(submission), of_state(submission), _when(submission, now), Group(*lines)
+
+
+def _finished(submission: Submission, now: float) -> Row:
+    held = f"{count(submission.image_count, 'image')}, {size(submission.size)}"
+    return _name(submission), of_state(submission), _when(submission, now), Text(held, style=QUIET)
+
+
+def _when(submission: Submission, now: float) -> Text:
+    at = submission.finished_at or submission.taken_at
+    return Text(ago(at, now) if now - at < 3600 else moment(at, now), style=QUIET)
+
+
+def _name(submission: Submission) -> Text:
+    name = Text(printable(submission.sample_id))
+    if submission.attempt_number > 1:
+        name.append(f" (attempt {submission.attempt_number})", style=QUIET)
+    return name
+
+
+def _footer(standing: Standing) -> RenderableType | None:
+    counts = standing.overview.counts
+    ended = {"sent": State.DONE, "failed": State.FAILED, "cancelled": State.CANCELLED}
+    parts = [f"{counts[state]} {word}" for word, state in ended.items() if counts.get(state)]
+    if standing.daemon:
+        parts.append("the daemon is running")
+    return Group(Text(), Text(", ".join(parts), style=QUIET)) if parts else None
