@@ -1,7 +1,7 @@
 """One pool of upload threads for the whole daemon, shared fairly between samples.
 
 Owns the threads, their buffers, and whose turn it is. It must not know what a job does. What a job raises is given
-back to whoever submitted it; the pool itself raises nothing.
+back to whoever asked for it; the pool itself raises nothing.
 
 There are up to two threads more than requests may be in flight, so that opening the next image and committing the
 last answer overlap the wait for the server. A bench's `slot` bounds the sending alone.
@@ -10,8 +10,8 @@ last answer overlap the wait for the server. A bench's `slot` bounds the sending
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+
+from moichord.errors import Stopped
 
 BUFFER_SIZE = 1024 * 1024
 
@@ -37,57 +37,92 @@ class Lane:
         self.ends = ends
         self.finished = threading.Event()
 
+    def give_up(self, why: BaseException) -> None:
+        """Start none of those that wait."""
+        self.waiting.clear()
+        self.failures.append(why)
+        self.settle()
+
+    def settle(self) -> None:
+        if not self.running and not self.waiting:
+            self.finished.set()
+
 
 class UploadPool:
     """`concurrency` requests at once, one image of each submission in turn."""
 
     def __init__(self, concurrency: int, spare_threads: int = 2) -> None:
-        slots = threading.BoundedSemaphore(concurrency)
-        threads = concurrency + min(2, spare_threads)
-        self._benches = [Bench(slots) for _ in range(threads)]
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="upload")
-        self._lanes: deque[Lane] = deque()
-        self._lock = threading.Lock()
+        slot = threading.BoundedSemaphore(concurrency)
+        self._lanes: deque[Lane] = deque()  # those with jobs that wait; the first is next
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, args=(Bench(slot),), name=f"upload-{number}", daemon=True)
+            for number in range(concurrency + min(2, spare_threads))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def run(self, jobs: Sequence[Job], ends: Callable[[BaseException], bool]) -> list[BaseException]:
         """Run `jobs` and wait for them; return what they raised.
 
         After an exception of which `ends` is true no further job of these starts; those that run are waited for.
+        Once the pool is closed nothing starts either, and Stopped is among what is returned.
         """
-        if not jobs:
-            return []
         lane = Lane(jobs, ends)
-        with self._lock:
-            self._lanes.append(lane)
-            self._start_jobs()
+        with self._changed:
+            if self._closed:
+                lane.give_up(_stopped())
+            elif jobs:
+                self._lanes.append(lane)
+                self._changed.notify_all()
+            else:
+                lane.settle()
         lane.finished.wait()
         return lane.failures
 
     def close(self) -> None:
-        """Wait for the jobs that run, and end the threads."""
-        self._executor.shutdown(wait=True)
+        """Start nothing more, wait for the jobs that run, and end the threads."""
+        with self._changed:
+            self._closed = True
+            while self._lanes:
+                self._lanes.popleft().give_up(_stopped())
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
-    def _start_jobs(self) -> None:
-        while self._benches and self._lanes:
+    def _work(self, bench: Bench) -> None:
+        while (turn := self._next_job()) is not None:
+            lane, job = turn
+            error: BaseException | None = None
+            try:
+                job(bench)
+            except BaseException as raised:  # noqa: BLE001 - it belongs to whoever asked for the job, not to this thread
+                error = raised
+            self._ended(lane, error)
+
+    def _next_job(self) -> tuple[Lane, Job] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._lanes or self._closed)
+            if not self._lanes:
+                return None
             lane = self._lanes.popleft()
             job = lane.waiting.popleft()
+            lane.running += 1
             if lane.waiting:
                 self._lanes.append(lane)  # behind the others: one job each, in turn
-            lane.running += 1
-            bench = self._benches.pop()
-            future = self._executor.submit(job, bench)
-            future.add_done_callback(partial(self._ended, lane, bench))
+            return lane, job
 
-    def _ended(self, lane: Lane, bench: Bench, done: Future[None]) -> None:
-        error = done.exception()
-        with self._lock:
-            self._benches.append(bench)
+    def _ended(self, lane: Lane, error: BaseException | None) -> None:
+        with self._changed:
             lane.running -= 1
             if error is not None:
                 lane.failures.append(error)
-                if lane.ends(error) and lane.waiting:
+                if lane.waiting and lane.ends(error):
                     lane.waiting.clear()
                     self._lanes.remove(lane)
-            if not lane.running and not lane.waiting:
-                lane.finished.set()
-            self._start_jobs()
+            lane.settle()
+
+
+def _stopped() -> Stopped:
+    return Stopped("the daemon is stopping")
