@@ -43,6 +43,7 @@ OF_STATE = {
 REFRESH_SECONDS = 0.5
 UNBOUNDED = 1000
 BAR = 20
+NAME = 40
 HEADING = "bold"
 QUIET = "dim"
 
@@ -78,17 +79,19 @@ def watch(
     clock: Clock,
     *,
     screen: bool = True,
+    transient: bool = False,
 ) -> Standing:
     """Draw what `look` sees, again and again, until `stop` is set; what it saw last.
 
-    With `screen` the whole terminal is used, and is afterwards as it was before.
+    With `screen` the whole terminal is used, and is afterwards as it was before; without it, `transient` takes the
+    last picture away.
     """
 
     def picture(standing: Standing) -> RenderableType:
         return draw(standing, console, most=max(3, (console.height - 12) // 4))
 
     seen = look()
-    with Live(picture(seen), console=console, screen=screen, auto_refresh=False) as live:
+    with Live(picture(seen), console=console, screen=screen, transient=transient, auto_refresh=False) as live:
         live.refresh()
         while not clock.wait(stop, REFRESH_SECONDS):
             seen = look()
@@ -121,7 +124,7 @@ def of_state(submission: Submission, share: float | None = None) -> Text:
     return Text(plain_state(submission, share), style=OF_STATE[submission.state])
 
 
-Row = tuple[RenderableType, ...]
+Row = tuple[Text, RenderableType, RenderableType, RenderableType]
 
 
 def _part(heading: str, rows: list[Row], most: int | None) -> RenderableType | None:
@@ -129,7 +132,9 @@ def _part(heading: str, rows: list[Row], most: int | None) -> RenderableType | N
         return None
     shown = rows if most is None else rows[:most]
     table = grid()
-    table.add_column(overflow="fold", max_width=40)
+    names = max(row[0].cell_len for row in shown)
+    # A name is to be found again with the eye: it is the last to be broken.
+    table.add_column(overflow="fold", min_width=min(names, NAME), max_width=NAME)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", ratio=1)
