@@ -81,15 +81,14 @@ def _seconds(text: str | None) -> float:
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Where it takes place (default: a new temporary folder).",
+    help="Where it takes place: a new or empty folder (default: ./moichord-demo).",
 )
-@click.option("--keep", is_flag=True, help="Leave the folder there, to look at.")
 @click.pass_obj
-def demo(_entrance: Entrance, folder: Path | None, keep: bool) -> int:
+def demo(entrance: Entrance, folder: Path | None) -> int:
     """Everything on loopback: stand-in APIs, drawn samples, the daemon, a live view. Ends by itself."""
     from moichord.sandbox.demo import run_demo
 
-    return run_demo(folder, keep=keep)
+    return run_demo(folder, colour=entrance.colour)
 
 
 COMMANDS = (sandbox, demo)

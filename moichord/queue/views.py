@@ -79,7 +79,7 @@ class Views:
                 counts={State(state): count for state, count in counted},
                 progress=_progress(connection),
                 circuits=[circuit_of(row) for row in connection.execute(select(circuits))],
-                paused_at=paused if isinstance(paused, float) else None,
+                paused_at=float(paused) if isinstance(paused, float | int) else None,
                 notices=list(notices) if isinstance(notices, list) else [],
             )
 

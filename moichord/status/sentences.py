@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from moichord.outage import Circuit
+from moichord.queue.circuits import held_api
 from moichord.queue.views import Progress
 from moichord.sample import Api, State, Step, Submission
 from moichord.status.phrases import count, duration, moment
 from moichord.status.standing import Standing
 
 SERVER = {Api.METADATA: "metadata server", Api.UPLOAD: "image server", Api.ANALYTICS: "analytics server"}
-_HOLDER = {f"api:{api}": api for api in Api}
 _AT_STEP = {
     Step.METADATA: "Checking",
     Step.TAGS: "Checking",
@@ -107,7 +107,7 @@ def goes_on(submission: Submission, circuit: Circuit | None, now: float) -> str 
 
 def holding_api(submission: Submission) -> Api | None:
     """The API that a waiting submission waits for."""
-    return _HOLDER.get(submission.held_by or "")
+    return held_api(submission.held_by)
 
 
 def _at(at: float, now: float) -> str:

@@ -5,7 +5,8 @@ of its own leaves it. Names of folders and files are drawn as text, never as mar
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -43,6 +44,7 @@ OF_STATE = {
 REFRESH_SECONDS = 0.5
 UNBOUNDED = 1000
 BAR = 20
+ROOMY = 100
 NAME = 40
 HEADING = "bold"
 QUIET = "dim"
@@ -66,6 +68,7 @@ def draw(standing: Standing, console: Console, *, most: int | None = None) -> Re
         _part("Arriving", [_arriving(one) for one in overview.receiving], most),
         _part("On the way", [_on_the_way(one, standing, console) for one in overview.unfinished], most),
         _part("Needs attention", [_needing(one, standing.at) for one in standing.attention], most),
+        _advice(standing),
         _part("Finished lately", [_finished(one, standing.at) for one in recent], most),
         _footer(standing),
     ]
@@ -124,70 +127,89 @@ def of_state(submission: Submission, share: float | None = None) -> Text:
     return Text(plain_state(submission, share), style=OF_STATE[submission.state])
 
 
-Row = tuple[Text, RenderableType, RenderableType, RenderableType]
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sample on a line, and what there is to say of it below that line, in all the width there is."""
+
+    name: Text
+    state: Text
+    rest: RenderableType
+    below: tuple[str, ...] = ()
 
 
 def _part(heading: str, rows: list[Row], most: int | None) -> RenderableType | None:
     if not rows:
         return None
     shown = rows if most is None else rows[:most]
-    table = grid()
-    names = max(row[0].cell_len for row in shown)
     # A name is to be found again with the eye: it is the last to be broken.
-    table.add_column(overflow="fold", min_width=min(names, NAME), max_width=NAME)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold", ratio=1)
-    for row in shown:
-        table.add_row(*row)
+    name = min(NAME, max(row.name.cell_len for row in shown))
+    state = max(row.state.cell_len for row in shown)
+    lines = [indented(line) for row in shown for line in _lines(row, name, state)]
     left = len(rows) - len(shown)
     more = [indented(Text(f"and {left} more", style=QUIET))] if left else []
-    return Group(Text(), Text(heading, style=HEADING), indented(table), *more)
+    return Group(Text(), Text(heading, style=HEADING), *lines, *more)
+
+
+def _lines(row: Row, name: int, state: int) -> Iterator[RenderableType]:
+    table = grid()
+    table.add_column(overflow="fold", width=name)
+    table.add_column(no_wrap=True, width=state)
+    table.add_column(overflow="fold")
+    table.add_row(row.name, row.state, row.rest)
+    yield table
+    yield from (indented(Text(line, style=QUIET), 4) for line in row.below)
 
 
 def _arriving(arrival: Arrival) -> Row:
-    name = printable(arrival.sample_id or arrival.folder_name)
-    held = f"{count(arrival.file_count, 'file')}, {size(arrival.size)}"
-    return Text(name), Text("Receiving", style=OF_STATE[State.RECEIVING]), Text(held, style=QUIET), Text(arrival.reason)
+    name = Text(printable(arrival.sample_id or arrival.folder_name))
+    held = f"{count(arrival.file_count, 'file')}, {size(arrival.size)}: {arrival.reason}"
+    return Row(name, Text("Receiving", style=OF_STATE[State.RECEIVING]), Text(held, style=QUIET))
 
 
 def _on_the_way(submission: Submission, standing: Standing, console: Console) -> Row:
     progress = standing.overview.progress.get(submission.uuid)
-    share = share_sent(progress, standing.sending.get(submission.uuid, 0))
-    bar: RenderableType = Text()
-    if share is not None and console.is_terminal:
-        bar = ProgressBar(total=1.0, completed=share, width=BAR)
-    elif share is None:
-        bar = Text(size(submission.size), style=QUIET)
-    details: list[RenderableType] = []
-    if progress is not None:
-        done = f"{progress.images_acknowledged} of {count(progress.images, 'image')}"
-        in_flight = standing.sending.get(submission.uuid, 0)
+    in_flight = standing.sending.get(submission.uuid, 0)
+    share = share_sent(progress, in_flight)
+    cells: list[RenderableType] = []
+    if share is not None and submission.state is State.PROCESSING and console.is_terminal:
+        width = BAR if console.width >= ROOMY else BAR // 2
+        cells.append(ProgressBar(1.0, share, width=width, complete_style="cyan", finished_style="green"))
+    if progress is None:
+        held = f"{count(submission.image_count, 'image')}, {size(submission.size)}"
+    else:
         sent = min(progress.size, progress.size_acknowledged + in_flight)
-        details.append(Text(f"{done}, {size(sent)} of {size(progress.size)}", style=QUIET))
-    details += [Text(line) for line in _why(submission, standing)]
-    return _name(submission), of_state(submission, share), bar, Group(*details)
+        images = f"{progress.images_acknowledged} of {count(progress.images, 'image')}"
+        held = f"{images}, {size(sent)} of {size(progress.size)}"
+    rest = grid()
+    rest.add_row(*cells, Text(held, style=QUIET))
+    return Row(_name(submission), of_state(submission, share), rest, _why(submission, standing))
 
 
-def _why(submission: Submission, standing: Standing) -> list[str]:
+def _why(submission: Submission, standing: Standing) -> tuple[str, ...]:
     """Why it waits, unless the banner has said so already, and when it goes on."""
     api = holding_api(submission)
     circuit = None if api is None else standing.circuit(api)
-    lines = [submission.reason] if submission.reason and not (circuit and circuit.is_open) else []
+    said_above = circuit is not None and circuit.is_open
     when = goes_on(submission, circuit, standing.at)
-    return [*lines, when[:1].upper() + when[1:]] if when else lines
+    lines = (None if said_above else submission.reason, None if when is None else when[:1].upper() + when[1:])
+    return tuple(line for line in lines if line)
 
 
 def _needing(submission: Submission, now: float) -> Row:
-    lines = [Text(submission.reason or "It failed.")]
-    if submission.remedy:
-        lines.append(Text(submission.remedy, style=QUIET))
-    return _name(submission), of_state(submission), _when(submission, now), Group(*lines)
+    said = (submission.reason or "It failed.", submission.remedy)
+    return Row(_name(submission), of_state(submission), _when(submission, now), tuple(line for line in said if line))
 
 
 def _finished(submission: Submission, now: float) -> Row:
-    held = f"{count(submission.image_count, 'image')}, {size(submission.size)}"
-    return _name(submission), of_state(submission), _when(submission, now), Text(held, style=QUIET)
+    held = Text(f", {count(submission.image_count, 'image')}, {size(submission.size)}", style=QUIET)
+    return Row(_name(submission), of_state(submission), _when(submission, now).append_text(held))
+
+
+def _advice(standing: Standing) -> RenderableType | None:
+    if not standing.attention:
+        return None
+    name = printable(standing.attention[0].sample_id)
+    return indented(Text(f"Its story: moichord status {name}. When it is mended: moichord retry {name}"), 4)
 
 
 def _when(submission: Submission, now: float) -> Text:
@@ -205,7 +227,7 @@ def _name(submission: Submission) -> Text:
 def _footer(standing: Standing) -> RenderableType | None:
     counts = standing.overview.counts
     ended = {"sent": State.DONE, "failed": State.FAILED, "cancelled": State.CANCELLED}
-    parts = [f"{counts[state]} {word}" for word, state in ended.items() if counts.get(state)]
-    if standing.daemon:
-        parts.append("the daemon is running")
-    return Group(Text(), Text(", ".join(parts), style=QUIET)) if parts else None
+    so_far = ", ".join(f"{counts[state]} {word}" for word, state in ended.items() if counts.get(state))
+    said = ["The daemon is running."] if standing.daemon else []
+    said += [f"So far {so_far}."] if so_far else []
+    return Group(Text(), Text(" ".join(said), style=QUIET)) if said else None

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Detail
-from moichord.sample import STEPS, Event, Image, State, Step, StepRecord, Submission, printable
+from moichord.sample import FINISHED, STEPS, Event, Image, State, Step, StepRecord, Submission, printable
 from moichord.status.phrases import ago, count, duration, moment, size
 from moichord.status.sentences import goes_on, holding_api, share_sent
 from moichord.status.standing import Standing
@@ -100,7 +100,7 @@ def _facts(detail: Detail, standing: Standing, folder: Path, earlier: list[Submi
     _fact(facts, "Taken", _moment_and_age(submission.taken_at, now))
     if submission.finished_at is not None:
         took = duration(submission.finished_at - submission.taken_at)
-        _fact(facts, "Ended", f"{_moment_and_age(submission.finished_at, now)}, after {took}")
+        _fact(facts, "Ended", f"{_moment_and_age(submission.finished_at, now)}; it took {took}")
     _fact(facts, "Files", f"{count(submission.file_count, 'file')}, {size(submission.size)}")
     _fact(facts, "Images", _images(submission, detail.images))
     for one in earlier:
@@ -115,7 +115,7 @@ def _fact(facts: Table, name: str, value: str) -> None:
 def _images(submission: Submission, images: list[Image]) -> str:
     sent = [image for image in images if image.to_send]
     if not sent:
-        return f"{submission.image_count}, none sent yet"
+        return f"{submission.image_count}, none sent{'' if submission.state in FINISHED else ' yet'}"
     stored = [image for image in sent if image.acknowledged_at is not None]
     refused = sum(image.refused is not None for image in sent)
     parts = [f"{len(stored)} of {len(sent)} stored on the image server"]
@@ -141,7 +141,7 @@ def _steps(detail: Detail, now: float, console: Console) -> Table:
         table.add_row(
             Text(marks[kind], style=colour),
             Text(str(step)),
-            *(Text(cell, style=QUIET) for cell in _course(record, now)),
+            Text(_course(record, now), style=QUIET),
         )
     return table
 
@@ -155,16 +155,15 @@ def _kind(step: Step, record: StepRecord | None, submission: Submission) -> str:
     return "now" if here else "later"
 
 
-def _course(record: StepRecord | None, now: float) -> tuple[str, str]:
+def _course(record: StepRecord | None, now: float) -> str:
     if record is None or record.started_at is None:
-        return "", ""
-    began = moment(record.started_at, now, seconds=True)
+        return ""
     parts = [] if record.finished_at is None else [duration(record.finished_at - record.started_at)]
     if record.tries:
         parts.append(f"{record.tries} failed {'try' if record.tries == 1 else 'tries'}")
     if record.last_problem:
         parts.append(record.last_problem)
-    return began, "; ".join(parts)
+    return "  ".join((moment(record.started_at, now, seconds=True), "; ".join(parts)))
 
 
 def _notable(images: list[Image]) -> Table:
