@@ -191,7 +191,7 @@ class Turns:
         """How the submission ends; None if a failed request lets it wait."""
         try:
             if submission.doomed is not None:
-                raise SampleFailure(submission.doomed, remedy=DOOMED_REMEDY)
+                raise SampleFailure(f"{submission.doomed}.", remedy=DOOMED_REMEDY)
             run(trip)
         except SampleFailure as failure:
             return Ending(State.FAILED, failure.problem, failure.remedy)

@@ -94,7 +94,7 @@ def judge(
     if wanting is None:
         return tracked, Take(_doomed(seen))
     if _timed_out(tracked, rule, monotonic):
-        waited = f"still incomplete after {duration(rule.incomplete_timeout)} without a change"
+        waited = f"Still incomplete after {duration(rule.incomplete_timeout)} without a change"
         return tracked, Take(f"{waited}: {wanting.reason}")
     return tracked, wanting
 

@@ -4,7 +4,8 @@ Owns the threads, their buffers, and whose turn it is. It must not know what a j
 back to whoever asked for it; the pool itself raises nothing.
 
 There are up to two threads more than requests may be in flight, so that opening the next image and committing the
-last answer overlap the wait for the server. A bench's `slot` bounds the sending alone.
+last answer overlap the wait for the server. A bench's `slot` bounds the sending alone; it is not given any more to a
+lane that an error in it has ended, so that nothing new goes out while that error is still being written down.
 """
 
 import threading
@@ -19,9 +20,32 @@ BUFFER_SIZE = 1024 * 1024
 class Bench:
     """What a running job has to itself: a buffer of 1 MiB that is used again and again, and a slot to send in."""
 
-    def __init__(self, slot: threading.BoundedSemaphore) -> None:
+    def __init__(self, slots: threading.BoundedSemaphore) -> None:
         self.buffer = bytearray(BUFFER_SIZE)
-        self.slot = slot
+        self.slot = Slot(slots)
+
+
+class Slot:
+    """Held while a request is in flight. An error that leaves it, and that ends the lane, lets no other job in."""
+
+    def __init__(self, slots: threading.BoundedSemaphore) -> None:
+        self._slots = slots
+        self.lane: Lane | None = None
+
+    def __enter__(self) -> None:
+        self._slots.acquire()
+        if self.lane is not None and self.lane.ended:
+            self._slots.release()
+            raise LaneEnded
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None and self.lane is not None and self.lane.ends(error):
+            self.lane.ended = True
+        self._slots.release()
+
+
+class LaneEnded(Exception):
+    """The job comes too late to send. It concerns nobody: whoever waits for the lane gets the error that ended it."""
 
 
 Job = Callable[[Bench], None]
@@ -35,6 +59,7 @@ class Lane:
         self.running = 0
         self.failures: list[BaseException] = []
         self.ends = ends
+        self.ended = False
         self.finished = threading.Event()
 
     def give_up(self, why: BaseException) -> None:
@@ -52,12 +77,12 @@ class UploadPool:
     """`concurrency` requests at once, one image of each submission in turn."""
 
     def __init__(self, concurrency: int, spare_threads: int = 2) -> None:
-        slot = threading.BoundedSemaphore(concurrency)
+        slots = threading.BoundedSemaphore(concurrency)
         self._lanes: deque[Lane] = deque()  # those with jobs that wait; the first is next
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._work, args=(Bench(slot),), name=f"upload-{number}", daemon=True)
+            threading.Thread(target=self._work, args=(Bench(slots),), name=f"upload-{number}", daemon=True)
             for number in range(concurrency + min(2, spare_threads))
         ]
         for thread in self._threads:
@@ -95,6 +120,7 @@ class UploadPool:
         while (turn := self._next_job()) is not None:
             lane, job = turn
             error: BaseException | None = None
+            bench.slot.lane = lane
             try:
                 job(bench)
             except BaseException as raised:  # noqa: BLE001 - it belongs to whoever asked for the job, not to this thread
@@ -116,7 +142,7 @@ class UploadPool:
     def _ended(self, lane: Lane, error: BaseException | None) -> None:
         with self._changed:
             lane.running -= 1
-            if error is not None:
+            if error is not None and not isinstance(error, LaneEnded):
                 lane.failures.append(error)
                 if lane.waiting and lane.ends(error):
                     lane.waiting.clear()

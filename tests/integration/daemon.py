@@ -120,8 +120,6 @@ class Daemon:
         )
 
     def _command(self, *arguments: str) -> list[str]:
-        if not (REPOSITORY / "moichord/__main__.py").exists():  # XXX
-            return [sys.executable, "/tmp/shim.py", "-c", str(self.config), *arguments]  # XXX
         return [sys.executable, "-m", "moichord", "-c", str(self.config), *arguments]
 
     def _environment(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ Owns what is dropped and how. The folders made here are the originals that every
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def drop(original: Path, inbox: Path, name: str | None = None) -> Path:
     """Rename a copy into the inbox, in whole."""
     target = inbox / (name or original.name)
     beside = inbox.parent / f".{target.name}.arriving"
-    shutil.copytree(original, beside, symlinks=True)
+    subprocess.run(["cp", "-a", str(original), str(beside)], check=True)  # pipes and links as they are
     return beside.rename(target)
 
 

@@ -124,7 +124,7 @@ def test_what_stays_incomplete_is_taken_to_fail_after_the_timeout(seen: FolderSe
     taken = verdict_on(seen, quiet(seen, 86_400), rule)
     assert isinstance(taken, Take)
     assert taken.doomed is not None
-    assert taken.doomed.startswith("still incomplete after 24 h without a change: ")
+    assert taken.doomed.startswith("Still incomplete after 24 h without a change: ")
     assert because in taken.doomed
 
 
