@@ -1,0 +1,189 @@
+"""A daemon under test: started, watched, traced, stopped. Owns processes; it must not know what a sample is.
+
+`TimeoutError` leaves it where a daemon does not do what it should within `PATIENCE` seconds.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from moichord.sample import Api
+from moichord.sandbox import catalogue
+
+PATIENCE = 30.0
+KEYS = {
+    "MD_KEY": catalogue.KEYS[Api.METADATA],
+    "U_KEY": catalogue.KEYS[Api.UPLOAD],
+    "A_KEY": catalogue.KEYS[Api.ANALYTICS],
+}
+LOOK_SECONDS = 0.005
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """Send `signal` to the daemon just before the `number`th `call` of one thread."""
+
+    call: str
+    number: int
+    signal: str = "KILL"
+
+    def options(self) -> list[str]:
+        return ["-e", f"trace={self.call}", "-e", f"inject={self.call}:signal={self.signal}:when={self.number}"]
+
+
+def until(look: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
+    """What `look` gives once that is true; TimeoutError, with `what`, after `patience` seconds."""
+    pause = threading.Event()
+    for _ in range(int(patience / LOOK_SECONDS)):
+        found = look()
+        if found:
+            return found
+        pause.wait(LOOK_SECONDS)
+    raise TimeoutError(f"not within {patience:g} s: {what}")
+
+
+class Launcher:
+    """A context manager around the launcher process; one daemon at a time."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.lifecycle.launcher"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            env=os.environ | KEYS,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(PATIENCE)
+
+    def start(self, config: Path, log: Path, gate: Path) -> "Daemon":
+        """A daemon that waits at its gate."""
+        with contextlib.suppress(FileNotFoundError):
+            gate.unlink()
+        os.mkfifo(gate)
+        order = {"config": str(config), "log": str(log), "gate": str(gate)}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        log.touch()
+        return Daemon(self._heard()["pid"], log, gate, lambda: self._heard()["status"])
+
+    def _heard(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the launcher has ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+class Daemon:
+    """One daemon process from its gate to its end."""
+
+    def __init__(self, pid: int, log: Path, gate: Path, reaped: Callable[[], int]) -> None:
+        self.pid = pid
+        self._log = log
+        self._gate = gate
+        self._skip = log.stat().st_size
+        self._status: int | None = None
+        self._ended = threading.Event()
+        self._tracers: list[subprocess.Popen[str]] = []
+        threading.Thread(target=self._reap, args=(reaped,), daemon=True).start()
+
+    def _reap(self, reaped: Callable[[], int]) -> None:
+        self._status = reaped()
+        self._ended.set()
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
+
+    def begin(self) -> None:
+        """Open the gate."""
+        self._gate.write_bytes(b"")
+
+    def wait_ready(self) -> bool:
+        """Return once it says that it is ready; False if it has ended instead."""
+        until(lambda: self.ended or " is ready" in self.said(), f"ready: {self.said()}")
+        return not self.ended
+
+    def said(self) -> str:
+        with self._log.open("rb") as file:
+            file.seek(self._skip)
+            return file.read().decode()
+
+    def thread(self, name: str) -> int:
+        """The kernel's number of the thread of that name; `main` is the main thread."""
+        return self.pid if name == "main" else until(lambda: self._named(name), f"a thread {name}")
+
+    def _named(self, name: str) -> int | None:
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                if (task / "comm").read_text().strip() == name:
+                    return int(task.name)
+        return None
+
+    def trap(self, trap: Trap, thread: int | None = None) -> None:
+        """Set a trap in one thread, or in each of them, those to come as well."""
+        whom = ["-f", "-p", str(self.pid)] if thread is None else ["-p", str(thread)]
+        self._trace([*whom, *trap.options()])
+
+    def count(self, calls: list[str], prefix: Path) -> None:
+        """Write down all `calls` from now on, one file for each thread."""
+        self._trace(["-ff", "-p", str(self.pid), "-o", str(prefix), "-e", f"trace={','.join(calls)}"])
+
+    def _trace(self, options: list[str]) -> None:
+        strace = shutil.which("strace")
+        assert strace is not None, "the crash points need strace"
+        tracer = subprocess.Popen([strace, *options], stderr=subprocess.PIPE, text=True)
+        self._tracers.append(tracer)
+        assert tracer.stderr is not None
+        line = tracer.stderr.readline()
+        if "attached" not in line:
+            raise RuntimeError(f"strace did not attach: {line}{tracer.stderr.read()}")
+        threading.Thread(target=tracer.stderr.read, daemon=True).start()
+
+    def terminate(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self, patience: float = PATIENCE) -> int:
+        """Its exit status once it and its tracers have ended."""
+        if not self._ended.wait(patience):
+            self.kill()
+            self._ended.wait(PATIENCE)
+            raise TimeoutError(f"the daemon did not end within {patience:g} s: {self.said()}")
+        for tracer in self._tracers:
+            tracer.wait(PATIENCE)
+        assert self._status is not None
+        return self._status
+
+
+def counted(prefix: Path) -> dict[int, Counter[str]]:
+    """What `Daemon.count` wrote down, by thread."""
+    found: dict[int, Counter[str]] = {}
+    for file in prefix.parent.glob(f"{prefix.name}.*"):
+        calls = re.findall(r"^(\w+)\(", file.read_text(errors="replace"), re.MULTILINE)
+        found[int(file.suffix[1:])] = Counter(calls)
+    return found

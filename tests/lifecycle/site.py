@@ -1,0 +1,246 @@
+"""One place where a daemon lives and dies: its folders, its configuration, its servers, its state from outside.
+
+Owns what a run needs around the daemon. It must not know where the daemon is killed, nor what holds afterwards.
+"""
+
+import json
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moichord.clock import SystemClock
+from moichord.queue.database import Database
+from moichord.queue.requests import Requests
+from moichord.queue.views import Views
+from moichord.sample import Api
+from moichord.sandbox.stand_in import StandInApis
+from tests.builders import image_bytes
+
+SAMPLE = "MO-1001"
+IMAGES = 3
+OVERVIEW = "scan/overview.xml"
+FINISHED = {"done", "failed", "cancelled"}
+
+# An hour to the next try, and a step of a day: nothing but what a scenario does moves a waiting sample.
+CONFIG = """\
+version: 1
+folders: {{inbox: {root}/inbox, work: {root}/work, done: {done}, failed: {failed}}}
+state: {root}/state/state.db
+watch: {{settle_time: 0s, scan_interval: 100ms}}
+metadata: {{url: "{metadata}", key: {{env: MD_KEY}}}}
+upload: {{url: "{upload}", key: {{env: U_KEY}}, concurrency: 1}}
+analytics: {{url: "{analytics}", key: {{env: A_KEY}}}}
+retry: {{first_delay: 50ms, max_delay: 1s}}
+archive: {{images: {images}}}
+workers: 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What differs from the plain case: where finished samples go, and which images are kept."""
+
+    elsewhere: Path | None = None
+    images: str = "updated"
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What is true while no daemon runs: images acknowledged in the state, requests received so far, by key."""
+
+    acknowledged: set[str]
+    received: Counter[str]
+    analytics_finished: bool
+    places: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Site:
+    """Folders below `root`, and stand-in APIs that are up while the context lasts."""
+
+    root: Path
+    apis: StandInApis
+    layout: Layout
+    received: dict[str, bytes]
+    watchers: list[Callable[[], None]]
+
+    @property
+    def inbox(self) -> Path:
+        return self.root / "inbox"
+
+    @property
+    def work(self) -> Path:
+        return self.root / "work"
+
+    @property
+    def done(self) -> Path:
+        return self._end("done")
+
+    @property
+    def failed(self) -> Path:
+        return self._end("failed")
+
+    def _end(self, name: str) -> Path:
+        return self.root / name if self.layout.elsewhere is None else self.layout.elsewhere / self.root.name / name
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state" / "state.db"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.yaml"
+
+    def write_config(self) -> None:
+        text = CONFIG.format(
+            root=self.root,
+            done=self.done,
+            failed=self.failed,
+            images=self.layout.images,
+            metadata=self.apis.url(Api.METADATA),
+            upload=self.apis.url(Api.UPLOAD),
+            analytics=self.apis.url(Api.ANALYTICS),
+        )
+        self.config.write_text(text)
+
+    def drop(self) -> None:
+        """Put a sample of three images and an XML file into the inbox, by one rename."""
+        hidden = self.root / "scanner" / SAMPLE
+        (hidden / "scan").mkdir(parents=True)
+        for name, data in self.received.items():
+            (hidden / name).write_bytes(data)
+        hidden.rename(self.inbox / SAMPLE)
+
+    def before_answer(self, number: int, act: Callable[[], None]) -> None:
+        """Call `act` when the servers have carried out the `number`th request from now on, and not yet answered it."""
+        countdown = iter(range(number - 1, -1, -1))
+        self.watchers.append(lambda: None if next(countdown, 1) else act())
+
+    def images(self) -> list[str]:
+        return [name for name in self.received if name.endswith(".dcm")]
+
+    def ask(self, kind: str) -> None:
+        """What `moichord retry` and `moichord cancel` do: a row in the state."""
+        database = Database(self.state)
+        database.open()
+        try:
+            submission = Views(database).newest(SAMPLE)
+            assert submission is not None
+            requests = Requests(database, SystemClock())
+            if kind == "retry":
+                requests.ask_retry(submission, None)
+            else:
+                requests.ask_cancel(submission)
+        finally:
+            database.close()
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """All rows of a table, read from a copy, so that the state stays as the daemon left it."""
+        copy = self.root / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        for name in ("state.db", "state.db-wal"):
+            if (self.state.parent / name).exists():
+                shutil.copyfile(self.state.parent / name, copy / name)
+        with closing(sqlite3.connect(copy / "state.db")) as connection:
+            connection.row_factory = sqlite3.Row
+            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+            if table not in tables:
+                return []
+            found = connection.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 - a name of ours
+            return [dict(row) for row in found]
+
+    def state_now(self) -> str | None:
+        """The newest submission's state, read beside the running daemon."""
+        with closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=5)) as connection:
+            try:
+                row = connection.execute("SELECT state FROM submissions WHERE intent IS NULL").fetchone()
+            except sqlite3.OperationalError:
+                return None  # the tables are being made
+            return None if row is None else str(row[0])
+
+    def open_requests(self) -> int:
+        with closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=5)) as connection:
+            try:
+                row = connection.execute("SELECT count(*) FROM requests WHERE done_at IS NULL").fetchone()
+            except sqlite3.OperationalError:
+                return 0
+            return int(row[0])
+
+    def snapshot(self) -> Snapshot:
+        """Call it while no daemon runs."""
+        for api in Api:
+            self.apis.requests.wait_for(lambda log, api=api: log.in_flight(api) == 0)
+        acknowledged = {row["sop_instance_uid"] for row in self.rows("images") if row["acknowledged_at"] is not None}
+        steps = {row["step"]: row["finished_at"] for row in self.rows("steps")}
+        uploads = self.apis.requests.calls(Api.UPLOAD)
+        received = Counter(str(request.idempotency_key) for request in uploads)
+        received["analytics"] = len(self.apis.requests.calls(Api.ANALYTICS))
+        return Snapshot(acknowledged, received, steps.get("analytics") is not None, tuple(self.places()))
+
+    def places(self) -> Iterator[str]:
+        """Where a folder of the sample lies under its own name."""
+        for folder in (self.inbox, self.done, self.failed):
+            for path in folder.iterdir() if folder.exists() else ():
+                if not path.name.startswith(".moichord-"):
+                    yield f"{folder.name}/{path.name}"
+        for path in self.work.glob("*/*") if self.work.exists() else ():
+            if not path.name.startswith(".moichord-"):
+                yield f"work/{path.name}"
+
+    def keep(self, template: Path) -> None:
+        """Keep folders and state as they are, for other sites to begin from."""
+        for name in ("inbox", "work", "state"):
+            shutil.copytree(self.root / name, template / name, symlinks=True)
+        for folder in (self.done, self.failed):
+            shutil.copytree(folder, template / folder.name, symlinks=True)
+        (template / "received.json").write_text(json.dumps({k: v.hex() for k, v in self.received.items()}))
+
+    def restore(self, template: Path) -> None:
+        """Begin where another site was kept."""
+        for name in ("inbox", "work", "state"):
+            shutil.copytree(template / name, self.root / name, symlinks=True, dirs_exist_ok=True)
+        for folder in (self.done, self.failed):
+            shutil.copytree(template / folder.name, folder, symlinks=True, dirs_exist_ok=True)
+        texts = json.loads((template / "received.json").read_text())
+        self.received = {name: bytes.fromhex(text) for name, text in texts.items()}
+        self._tell_inodes()
+
+    def _tell_inodes(self) -> None:
+        """Copies are other files; the state is to believe that they are those that it planned."""
+        with closing(sqlite3.connect(self.state)) as connection:
+            for folder in (*self.work.glob(f"*/{SAMPLE}"), self.failed / SAMPLE):
+                for name in self.images():
+                    if (folder / name).exists():
+                        inode = (folder / name).stat().st_ino
+                        values = (inode, os.fsencode(name))
+                        connection.execute("UPDATE images SET inode = ? WHERE relative_path = ?", values)
+            connection.commit()
+
+
+@contextmanager
+def site_at(root: Path, layout: Layout) -> Iterator[Site]:
+    """An empty site with its servers; removed at the end by its caller."""
+    root.mkdir(parents=True)
+    watchers: list[Callable[[], None]] = []
+    with StandInApis(keep_files=root / "server", on_record=lambda _: [watch() for watch in watchers]) as apis:
+        site = Site(root, apis, layout, _sample(), watchers)
+        for folder in (site.inbox, site.done, site.failed, site.state.parent, root / "scanner"):
+            folder.mkdir(parents=True, exist_ok=True)
+        site.write_config()
+        try:
+            yield site
+        finally:
+            if layout.elsewhere is not None:
+                shutil.rmtree(layout.elsewhere / root.name, ignore_errors=True)
+
+
+def _sample() -> dict[str, bytes]:
+    images = {f"scan/level-{n}.dcm": image_bytes(rows=16 + 8 * n, columns=16) for n in range(IMAGES)}
+    return {**images, OVERVIEW: b"<overview>as the scanner wrote it</overview>\n"}
