@@ -96,7 +96,7 @@ def _summarise(stage: Stage, screen: Screen, trips: list[Trip]) -> int:
     if not good:
         screen.gap()
         screen.heading(f"The end of the daemon's log, {folder}/{stage.log.name}")
-        screen.lines(stage.last_of_log())
+        screen.verbatim(stage.last_of_log())
         return OTHERWISE
     screen.gap()
     screen.lines([telling.proof(trips)])
@@ -104,7 +104,7 @@ def _summarise(stage: Stage, screen: Screen, trips: list[Trip]) -> int:
     screen.heading(f"To look at, in {folder}")
     screen.pairs(telling.places(trips))
     screen.gap()
-    screen.commands([telling.question(folder, command, trips)])
+    screen.verbatim([telling.question(folder, command, trips)])
     screen.gap()
     screen.heading("To set up a real one")
     screen.pairs(telling.next_commands(command))

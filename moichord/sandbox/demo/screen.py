@@ -40,8 +40,8 @@ class Screen:
     def gap(self) -> None:
         self._console.print()
 
-    def commands(self, lines: Iterable[str]) -> None:
-        """Lines to be copied: never broken."""
+    def verbatim(self, lines: Iterable[str]) -> None:
+        """Lines as they are: to be copied, never broken."""
         for line in lines:
             self._console.print(f"  {printable(line)}", soft_wrap=True)
 
