@@ -45,7 +45,7 @@ def test_lines_may_end_as_on_windows_and_the_later_one_counts() -> None:
 
 
 def test_every_line_that_cannot_be_understood_is_named_without_its_value() -> None:
-    found = parse("A=1\nsecret words\n2B=secret\nC='secret\nD=\"sec\"ret\"\n", "my.env")
+    found = parse('A=1\nsecret words\n2B=secret\nC=\'secret\nD="sec"ret"\n', "my.env")
     assert found.values == {"A": "1"}
     assert found.problems == (
         "my.env:2: is not NAME=VALUE",
