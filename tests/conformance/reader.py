@@ -15,7 +15,11 @@ SHORT_VRS = {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FL", "FD", "IS", "LO", "
 SHORT_VRS |= {"TM", "UI", "UL", "US"}
 PIXEL_DATA = 0x7FE00010
 REST = -1
-"""In the place of a tag: the zeros that some writers leave behind the last element."""
+"""In the place of a tag: what follows the last whole element, zeros or the beginning of one that is cut off."""
+
+
+class CutOff(ValueError):
+    """The file ends inside an element."""
 
 
 class Found(NamedTuple):
@@ -46,11 +50,10 @@ def dataset_of(content: bytes) -> list[Found]:
     layout = Layout(">" if syntax == EXPLICIT_BIG else "<", syntax == IMPLICIT_LITTLE)
     found = []
     while offset < len(content):
-        if not any(content[offset:]):
+        one = _element_or_none(content, offset, layout) if any(content[offset:]) else None
+        if one is None:
             found.append(Found(REST, "", content[offset:], b""))
             break
-        tag = _tag(content, offset, layout)
-        one = _element(content, offset, layout, tag)
         found.append(one)
         offset += len(one.whole)
     return found
@@ -73,7 +76,7 @@ def inside(item: bytes, layout: Layout) -> list[Found]:
     """The elements of one item."""
     offset, found = 0, []
     while offset < len(item):
-        one = _element(item, offset, layout, _tag(item, offset, layout))
+        one = _element(item, offset, layout)
         found.append(one)
         offset += len(one.whole)
     return found
@@ -89,12 +92,20 @@ def _meta(content: bytes) -> tuple[list[Found], int]:
         raise ValueError("no DICM")
     found, offset, layout = [], 132, Layout("<", False)
     while content[offset : offset + 2] == b"\x02\0":
-        found.append(_element(content, offset, layout, _tag(content, offset, layout)))
+        found.append(_element(content, offset, layout))
         offset += len(found[-1].whole)
     return found, offset
 
 
-def _element(content: bytes, offset: int, layout: Layout, tag: int) -> Found:
+def _element_or_none(content: bytes, offset: int, layout: Layout) -> Found | None:
+    try:
+        return _element(content, offset, layout)
+    except CutOff:
+        return None
+
+
+def _element(content: bytes, offset: int, layout: Layout) -> Found:
+    tag = _tag(content, offset, layout)
     vr, length, start = _header(content, offset, layout)
     if length != UNDEFINED:
         end = start + length
@@ -103,7 +114,7 @@ def _element(content: bytes, offset: int, layout: Layout, tag: int) -> Found:
     else:
         end = _end_of_sequence(content, start, Layout("<", True) if vr == "UN" else layout)
     if end > len(content):
-        raise ValueError(f"{tag:08X} at {offset} ends at {end} of {len(content)}")
+        raise CutOff(f"{tag:08X} at {offset} ends at {end} of {len(content)}")
     return Found(tag, vr, content[offset:end], content[start:end])
 
 
@@ -154,6 +165,8 @@ def _require(content: bytes, offset: int, layout: Layout, tag: int) -> None:
 
 
 def _tag(content: bytes, offset: int, layout: Layout) -> int:
+    if offset + 8 > len(content):
+        raise CutOff(f"no element at {offset}, where the file ends")
     group, number = struct.unpack_from(layout.order + "HH", content, offset)
     return int(group << 16 | number)
 
