@@ -212,6 +212,7 @@ def test_interrupted_it_stops_what_it_started(begun: Show, number: signal.Signal
     else:
         begun.process.send_signal(number)
     assert begun.result() == 130
+    assert UNKNOWN not in {path.name for path in (begun.folder / "failed").iterdir()}, "it went on to the end"
     assert "Interrupted." in begun.said
     assert "moichord has stopped" in (begun.folder / "moichord.log").read_text()
     assert begun.leaves_nobody_behind()
