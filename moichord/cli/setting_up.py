@@ -3,6 +3,7 @@
 Owns their options and output. Errors: those of the entrance, UsageRefused where `init` would overwrite.
 """
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -61,6 +62,8 @@ def _made(made: "Made", entrance: Entrance) -> Iterable[str]:
     yield f"Written  {made.config}"
     yield from (f"Created  {folder}" for folder in made.created)
     yield ""
+    if os.name == "posix" and os.geteuid() == 0:
+        yield "What was created belongs to root: if moichord is to run as a user of its own, give it to that user."
     yield f"Samples are dropped into {whereabouts.folders.inbox}; the state is {whereabouts.state}."
     command = "moichord" if entrance.found_without_naming(made.config) else f"moichord -c {made.config}"
     yield ""

@@ -73,9 +73,8 @@ def draw_history(events: Iterable[Event], now: float, *, names: bool = True) -> 
         state = "" if event.state is None else str(event.state)
         colour = "" if event.state is None else OF_STATE[event.state]
         name = [Text(printable(event.sample_id))] if names else []
-        table.add_row(
-            moment(event.at, now, seconds=True), *name, Text(state, style=colour), Text(printable(event.text))
-        )
+        text = "" if event.text == state else printable(event.text)
+        table.add_row(moment(event.at, now, seconds=True), *name, Text(state, style=colour), Text(text))
     return table
 
 

@@ -47,6 +47,8 @@ BESIDES_GROUND = {
     "recovery": {"conclusion", "queue", "spool", "receipt"},
     "housekeeping": {"queue", "spool", "config"},
     "status": {"queue", "config", "outage", "receipt"},
+    "checks": {"apis", "config", "inbox", "pipeline", "queue", "spool", "wiring"},
+    "first_setup": {"config"},
     "oneshot": {"pipeline", "config", "retry", "outage", "wiring"},
     "sandbox": {"queue", "config", "status"},
     "wiring": {"apis", "config", "pipeline", "retry"},

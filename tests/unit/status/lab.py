@@ -6,7 +6,6 @@ Owns the story; its clock is moved by hand. It must not know how the state is sh
 import threading
 from itertools import pairwise
 from pathlib import Path
-from uuid import UUID
 
 from moichord.errors import ApiOutage, ApiTransient
 from moichord.queue.arrivals import Arrival, Arrivals, Taking
@@ -20,11 +19,12 @@ from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.receipt import receipt, receipt_text
 from moichord.retry import Policy
-from moichord.sample import RECEIPT_NAME, Api, Image, State, Step, Submission
+from moichord.sample import RECEIPT_NAME, Api, Change, Image, State, Step, Submission
 from moichord.status.standing import Standing, look
 
 MIB = 2**20
 NOON = 1_700_000_000.0
+PATIENT = "Secret^Name"
 REFUSED = "The image server at http://images.test/ refused the connection: nothing listens there."
 
 
@@ -96,7 +96,7 @@ class Lab:
             if order.index(step) >= order.index(upto):
                 break
             self.clock.at += 1
-            journal.advance(step, {}, following, _images() if step is Step.TAGS else None)
+            journal.advance(step, {"patient-name": PATIENT}, following, _images() if step is Step.TAGS else None)
         return self.now(submission)
 
     def journal(self, submission: Submission) -> QueueJournal:
@@ -107,7 +107,9 @@ class Lab:
         journal = self.journal(submission)
         for image in journal.images()[:count]:
             journal.sending(image)
-            journal.acknowledged(image, 200, {"Status": "Success"}, already_stored=False, tail_digest="00")
+            journal.acknowledged(
+                image, 200, {"Status": "Success", "ParentPatient": PATIENT}, already_stored=False, tail_digest="00"
+            )
 
     def refused(self, submission: Submission, why: str) -> None:
         """The server refuses its last image."""
@@ -148,9 +150,10 @@ class Lab:
 
 
 def _images() -> list[Image]:
+    changes = (Change("PatientName", None, PATIENT),)
     sizes = (20 * MIB, 30 * MIB, 50 * MIB)
     return [
-        Image(f"slide-{number}.dcm", size, 0, number, f"2.25.{number}", 1000, "ab", 1000, size - 1000)
+        Image(f"slide-{number}.dcm", size, 0, number, f"2.25.{number}", 1000, "ab", 1000, size - 1000, changes=changes)
         for number, size in enumerate(sizes)
     ]
 
@@ -174,6 +177,3 @@ def whole_story(lab: Lab) -> None:
     lab.arriving(
         "my slides (2)", "its name is not a sample ID: rename the folder to the ID of the sample", sample_id=None
     )
-
-
-SOME_UUID = UUID("3f9b0c6e-9f6b-4c1c-8f0e-6f6d8f3d1a11")
