@@ -23,7 +23,7 @@ class Missing:
     """An import hook: these modules are not there."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name.split(".")[0] in POSIX_ONLY:
+        if name.split(".", maxsplit=1)[0] in POSIX_ONLY:
             raise ImportError(f"No module named {name!r}", name=name)
 
 
@@ -46,11 +46,9 @@ def replace_closed_file(source: str, target: str) -> None:
 
 
 def open_files() -> set[str]:
-    found = set()
-    for descriptor in os.listdir("/proc/self/fd"):
-        if os.path.islink(link := f"/proc/self/fd/{descriptor}"):
-            found.add(os.readlink(link))
-    return found
+    """The names of the files that this process has open."""
+    links = list(Path("/proc/self/fd").iterdir())
+    return {os.readlink(link) for link in links if link.is_symlink()}
 
 
 def die_before_replacing(number: int) -> None:

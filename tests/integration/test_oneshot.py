@@ -22,6 +22,7 @@ from moichord.sandbox.faults import Moment
 from moichord.sandbox.received import Received
 from moichord.sandbox.stand_in import StandInApis
 from tests.builders import write_image
+from tests.integration.oneshot_process import open_files
 
 PROJECT = Path(__file__).parents[2]
 SAMPLE = "MO-1001"
@@ -357,7 +358,7 @@ def test_every_missing_variable_is_named(
     before = contents(sample)
     assert run_once(OneShot(SAMPLE, sample), environ, clock=clock) == 78
     message = capsys.readouterr().err
-    assert [name for name in apis.environment() if f"{name}:" in message] == ["MD_KEY", "U_URL", "A_URL"]
+    assert {name for name in apis.environment() if f"{name}:" in message} == {"MD_KEY", "U_URL", "A_URL"}
     assert contents(sample) == before
 
 
@@ -403,11 +404,7 @@ def test_runs_are_appended_to_the_log_and_it_is_closed(
     first = (working_directory / "moichor.log").read_text()
     run(apis, sample, clock)
     assert (working_directory / "moichor.log").read_text().startswith(first)
-    assert str(working_directory / "moichor.log") not in {
-        os.readlink(f"/proc/self/fd/{fd}")
-        for fd in os.listdir("/proc/self/fd")
-        if os.path.islink(f"/proc/self/fd/{fd}")
-    }
+    assert str(working_directory / "moichor.log") not in open_files()
 
 
 @pytest.mark.parametrize("console_logs", [True, False])
