@@ -74,11 +74,12 @@ def trip_of(role: Role, views: Views, apis: StandInApis, stage: Stage) -> Trip:
 
 
 def surprises(trip: Trip) -> Iterator[str]:
-    """What is not as planned, in words; nothing if all is."""
+    """What is not as planned, in words; nothing if all is. Of a trip that ended otherwise, only that."""
     wanted = State.FAILED if trip.role.part is Part.UNKNOWN else State.DONE
     if trip.state is not wanted:
         why = trip.submission.reason if trip.submission else "it was never taken"
         yield f"it should be {wanted} and is {trip.state}" + (f": {why}" if why else "")
+        return
     if trip.role.part is Part.UNKNOWN:
         if trip.submission and trip.submission.step is not Step.METADATA:
             yield f"it went as far as {trip.submission.step}"
