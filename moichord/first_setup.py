@@ -40,7 +40,7 @@ def set_up(config: Path, folders: Path | None, state: Path | None) -> Made:
     try:
         with config.open("x", encoding="utf-8") as file:
             file.write(example(folders, state))
-        whereabouts = load_whereabouts(config, os.environ)
+        whereabouts = load_whereabouts(config, {})
         created = tuple(_make_all(whereabouts))
     except BaseException:
         # A configuration whose folders could not be made would stop the next attempt.

@@ -71,7 +71,7 @@ def _retry(state: OpenState, sample: str, step: Step | None) -> str:
 
 def _require_folder(state: OpenState, submission: "Submission") -> None:
     """Refuse early what the daemon would refuse: the folder is gone, or is another submission's."""
-    from moichord.sample import State
+    from moichord.sample import State, printable
     from moichord.spool import receipt_owner
 
     if submission.state is State.DONE:
@@ -83,7 +83,7 @@ def _require_folder(state: OpenState, submission: "Submission") -> None:
         return  # this user may not look; the daemon will
     if owner != submission.uuid:
         raise UsageRefused(
-            f"{submission.sample_id} cannot go on: {folder} is gone, or was altered.",
+            f"{submission.sample_id} cannot go on: {printable(str(folder))} is gone, or was altered.",
             remedy="Put it back as it was, or drop the sample into the inbox again as a new submission.",
         )
 

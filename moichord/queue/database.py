@@ -68,7 +68,7 @@ class Database:
         `writing` starts the writer too. Raises UsageRefused if there is no state yet, StateUnusable if it cannot be
         read or is of another version.
         """
-        if not self.path.exists():
+        if not self._is_there():
             raise UsageRefused(
                 f"There is no state at {self.path} yet: the daemon makes it when it starts for the first time.",
                 remedy="Start it with `moichord run`; or check `state` in the configuration.",
@@ -77,13 +77,16 @@ class Database:
             with self._readers.connect() as connection:
                 version = migrations.fact(connection, "schema_version")
         except DBAPIError as error:
-            raise StateUnusable(
-                f"The state database {self.path} cannot be read: {error.orig}",
-                remedy="Run this command as the user that the daemon runs as.",
-            ) from error
+            raise _unreadable(self.path, error.orig) from error
         migrations.require_current(version)
         if writing:
             self._thread.start()
+
+    def _is_there(self) -> bool:
+        try:
+            return self.path.exists()
+        except OSError as error:  # its folder may not be looked into
+            raise _unreadable(self.path, error.strerror) from error
 
     def write(self, unit: Callable[[Connection], Result]) -> Result:
         """Run `unit` in the writer thread; return its result when the commit that holds it is on disk."""
@@ -170,6 +173,13 @@ class Database:
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
+
+
+def _unreadable(path: Path, why: object) -> StateUnusable:
+    return StateUnusable(
+        f"The state database {path} cannot be read: {why}",
+        remedy="Run this command as the user that the daemon runs as.",
+    )
 
 
 def _translated(error: BaseException) -> BaseException:
