@@ -42,7 +42,7 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     yield from _mount_marker(folders.inbox, settings.watch.mount_marker)
     yield _work(folders.inbox, folders.work)
     yield from _not_takable(folders.inbox)
-    if folders.inbox.is_dir():
+    if _is_folder(folders.inbox):
         yield _watch(settings)
     yield _state(settings.state)
     yield from _space({**_places(folders), "work": folders.work, "state": settings.state.parent})
@@ -65,8 +65,16 @@ def _folder(key: str, folder: Path) -> Finding:
     return ok(key, f"{folder} can be written.")
 
 
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder as far as this user can tell."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def _mount_marker(inbox: Path, marker: str | None) -> Iterator[Finding]:
-    if marker is None or not inbox.is_dir():
+    if marker is None or not _is_folder(inbox):
         return
     with suppress(OSError):
         if any(fnmatchcase(path.name.lower(), marker.lower()) for path in inbox.iterdir()):
@@ -92,10 +100,10 @@ def _own(folder: Path) -> str:
 
 def _work(inbox: Path, work: Path) -> Finding:
     """Whether a sample can be taken: renamed from the inbox into work."""
-    if not inbox.is_dir():
+    if not _is_folder(inbox):
         return warning("take", "Whether samples can be taken is not known: there is no inbox.", "Mend the inbox first.")
-    if not work.is_dir():
-        problem = _unwritable(work.parent) if work.parent.is_dir() else "it does not exist"
+    if not _is_folder(work):
+        problem = _unwritable(work.parent) if _is_folder(work.parent) else "it does not exist"
         if problem is not None:
             remedy = f"Create {work} for the user that moichord runs as, with mode 0700."
             return failed("take", f"{work} is missing, and cannot be made in {work.parent}: {problem}.", remedy)
@@ -166,9 +174,9 @@ def _inotify_limits(root: Path = Path("/proc/sys/fs/inotify")) -> str:
 
 def _state(state: Path) -> Finding:
     folder = state.parent
-    if not folder.is_dir():
+    if not _is_folder(folder):
         remedy = f"Create {folder} for the user that moichord runs as; `moichord init` does so."
-        return failed("state", f"The folder of the state, {folder}, does not exist.", remedy)
+        return failed("state", f"The folder of the state, {folder}, does not exist, or may not be looked into.", remedy)
     problem = _unwritable(folder)
     if problem is not None:
         return failed("state", f"moichord may not write in {folder}: {problem}.", f"Let its user do so: {_own(folder)}")

@@ -134,7 +134,7 @@ class Row:
     name: Text
     state: Text
     rest: RenderableType
-    below: tuple[str, ...] = ()
+    below: tuple[Text, ...] = ()
 
 
 def _part(heading: str, rows: list[Row], most: int | None) -> RenderableType | None:
@@ -157,7 +157,7 @@ def _lines(row: Row, name: int, state: int) -> Iterator[RenderableType]:
     table.add_column(overflow="fold")
     table.add_row(row.name, row.state, row.rest)
     yield table
-    yield from (indented(Text(line, style=QUIET), 4) for line in row.below)
+    yield from (indented(line, 4) for line in row.below)
 
 
 def _arriving(arrival: Arrival) -> Row:
@@ -185,19 +185,22 @@ def _on_the_way(submission: Submission, standing: Standing, console: Console) ->
     return Row(_name(submission), of_state(submission, share), rest, _why(submission, standing))
 
 
-def _why(submission: Submission, standing: Standing) -> tuple[str, ...]:
+def _why(submission: Submission, standing: Standing) -> tuple[Text, ...]:
     """Why it waits, unless the banner has said so already, and when it goes on."""
     api = holding_api(submission)
     circuit = None if api is None else standing.circuit(api)
     said_above = circuit is not None and circuit.is_open
     when = goes_on(submission, circuit, standing.at)
-    lines = (None if said_above else submission.reason, None if when is None else when[:1].upper() + when[1:])
-    return tuple(line for line in lines if line)
+    return _explained(None if said_above else submission.reason, None if when is None else when[:1].upper() + when[1:])
 
 
 def _needing(submission: Submission, now: float) -> Row:
-    said = (submission.reason or "It failed.", submission.remedy)
-    return Row(_name(submission), of_state(submission), _when(submission, now), tuple(line for line in said if line))
+    said = _explained(submission.reason or "It failed.", submission.remedy)
+    return Row(_name(submission), of_state(submission), _when(submission, now), said)
+
+
+def _explained(reason: str | None, then: str | None) -> tuple[Text, ...]:
+    return tuple(Text(line, style=style) for line, style in ((reason, ""), (then, QUIET)) if line)
 
 
 def _finished(submission: Submission, now: float) -> Row:
