@@ -10,18 +10,22 @@ DIAGNOSTICS, one sentence per case, logged:
     on its way to done or failed               -> brought there first of all
     on its way back into work (retry)          -> brought back; if its folder is gone, it stays as it had ended
     processing                                 -> goes on where it was; acknowledged images are not sent again
+    half-written files in its folder           -> removed; they are written anew
+    in work what lies in done or failed        -> removed from work
+    in work what no submission knows           -> removed if it is empty; else left, and named
 """
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from moichord import durable
 from moichord.conclusion import kind_of
 from moichord.errors import UsageRefused
 from moichord.queue.arrivals import Arrivals
 from moichord.queue.endings import Endings
 from moichord.queue.transitions import Transitions
-from moichord.sample import Submission
+from moichord.sample import FINISHED, Submission
 from moichord.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -46,7 +50,9 @@ def recover(
     for submission in interrupted:
         what = "its move goes on" if submission.intent else f"goes on at {submission.step}"
         _tell(submission, f"was interrupted while processing: {what}")
+        durable.remove_leftovers(spool.folder(submission.uuid, submission.folder_name))
         transitions.release(submission, "interrupted; goes on")
+    _clear_work(endings, spool)
     return len(takings) + len(returning) + len(interrupted)
 
 
@@ -78,6 +84,19 @@ def _finish_return(submission: Submission, endings: Endings, spool: Spool, manif
     spool.delete(kind, place, submission.uuid)
     _tell(submission, "was being brought back for a retry: goes on")
     endings.reopened(submission, manifest_of(spool.folder(submission.uuid, submission.folder_name)))
+
+
+def _clear_work(endings: Endings, spool: Spool) -> None:
+    left = spool.orphans()
+    known = {submission.uuid: submission for submission in endings.known(left)}
+    for uuid in left:
+        submission = known.get(uuid)
+        if submission is None:
+            if not spool.discard_empty(uuid):
+                log.error("no submission knows the folder %s in work: look at what it holds", uuid)
+        elif submission.state in FINISHED and submission.intent is None:
+            _tell(submission, f"is {submission.state}: what is left of it in work is removed")
+            spool.discard(uuid)
 
 
 def _tell(submission: Submission, what: str) -> None:

@@ -4,7 +4,7 @@ Owns `state` from processing to done, failed or cancelled, and from there to rea
 commit an intent here, let `spool` move, and commit the result here. Errors: IllegalTransition, StateUnwritable.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ _other = submissions.alias("other").c
 _PROCESSING = s.state == str(State.PROCESSING)
 _IDLE = s.state.in_([str(State.READY), str(State.WAITING)])
 _ONE = select(submissions).where(s.uuid == bindparam("of"))
+_THOSE = select(submissions).where(s.uuid.in_(bindparam("these", expanding=True)))
 _OF_INTENT = select(submissions).where(s.intent == bindparam("what"))
 _CONCLUDE = (
     update(submissions)
@@ -179,6 +180,10 @@ class Endings:
     def half_brought_back(self) -> list[Submission]:
         """For recovery: submissions whose folder was on its way back into work."""
         return self._read(_OF_INTENT, {"what": "bring_back"})
+
+    def known(self, uuids: Iterable[str]) -> list[Submission]:
+        """For recovery: the submissions among `uuids`, which were found in work."""
+        return self._read(_THOSE, {"these": list(uuids)})
 
     def _read(self, statement: Any, values: Mapping[str, Any]) -> list[Submission]:
         with self._database.read() as connection:

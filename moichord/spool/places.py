@@ -149,6 +149,17 @@ class Spool:
         durable.remove_tree(self.work / component(uuid))
         durable.fsync_folder(self.work)
 
+    def discard_empty(self, uuid: str) -> bool:
+        """Remove a folder of work that holds nothing; False, and it stays, if it does hold something."""
+        try:
+            (self.work / component(uuid)).rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
+        durable.fsync_folder(self.work)
+        return True
+
     # Back from done or failed
 
     def bring_back(self, kind: Kind, place: str, uuid: str, name: str) -> None:
