@@ -19,7 +19,7 @@ Errors: `DicomError` and `OSError`, no others.
 
 from collections.abc import Sequence
 
-from moichord.dicom.coercion import Change, Coercion, OnMismatch, Present, Provenance, Signed, Wanted, coerce
+from moichord.dicom.coercion import coerce
 from moichord.dicom.completeness import check_tail, inspect
 from moichord.dicom.dictionary import Attribute, lookup
 from moichord.dicom.encoding import Edit, Element
@@ -32,6 +32,7 @@ from moichord.dicom.reading import PositionedFile
 from moichord.dicom.splice import ImageStream, TaggedImage
 from moichord.dicom.values import value
 from moichord.dicom.walker import Budget
+from moichord.dicom.wanted import Change, Coercion, OnMismatch, OtherText, Present, Provenance, Signed, Wanted
 
 __all__ = [
     "Attribute",
@@ -49,6 +50,7 @@ __all__ = [
     "Malformed",
     "NotDicom",
     "OnMismatch",
+    "OtherText",
     "Part10",
     "PositionedFile",
     "Present",

@@ -1,105 +1,39 @@
 """From the wanted tags and what is there to the edits, and the record of them.
 
-Owns the decision what changes, in which character set, and what may not change. Pure: it reads nothing and writes
-nothing, and the same input gives the same bytes. If nothing changes, there are no edits at all, so that coercing a
-coerced image is stable. It must not know files.
+Owns the decision what changes and what may not change; `switching` decides in which character set. Pure: it reads
+nothing and writes nothing, and the same input gives the same bytes. If nothing changes, there are no edits at all, so
+that coercing a coerced image is stable. It must not know files.
 
 Errors: `Unfit`, naming the attribute and the source of the wanted value.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import NamedTuple
 
 from moichord.dicom import charset
-from moichord.dicom.dictionary import Attribute
 from moichord.dicom.encoding import DIGITAL_SIGNATURES, MAC_PARAMETERS, TEXT_VRS, Edit, Encoding
 from moichord.dicom.errors import DicomError, Unfit
 from moichord.dicom.original_attributes import ORIGINAL_ATTRIBUTES_SEQUENCE, Previous, Signature, append
-from moichord.dicom.validation import require_valid
+from moichord.dicom.species import (
+    PATIENT_SPECIES_CODE_SEQUENCE,
+    PATIENT_SPECIES_DESCRIPTION,
+    coded_species,
+    contradicts,
+)
+from moichord.dicom.switching import (
+    chosen_set,
+    declaration_change,
+    earlier_records,
+    other_text_in_utf8,
+    switch_note,
+)
+from moichord.dicom.validation import FREE_TEXT_VRS, require_valid
 from moichord.dicom.values import SPECIFIC_CHARACTER_SET, Raw, encode_number, significant, text_of
+from moichord.dicom.wanted import Change, Coercion, Decision, OnMismatch, Present, Provenance, Signed, Wanted
 
 INSTANCE_COERCION_DATETIME = 0x00080015
 PATIENT_ID = 0x00100020
 ISSUER_OF_PATIENT_ID = 0x00100021
 _BINARY = frozenset(["US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"])
-
-
-class OnMismatch(StrEnum):
-    """What to do where the image has another, non-empty value."""
-
-    UPDATE = "update"
-    FAIL = "fail"
-    KEEP = "keep"
-
-
-class Signed(StrEnum):
-    """What to do with an object whose digital signature a change would break (PS3.15 C)."""
-
-    FAIL = "fail"
-    STRIP = "strip"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One attribute as it shall be; `source` says where the value comes from, for messages."""
-
-    attribute: Attribute
-    value: str
-    on_mismatch: str = OnMismatch.UPDATE
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Who changes, when (`coercion_datetime`: a DICOM DT with offset) and why (COERCE or CORRECT).
-
-    Chosen once and persisted by the caller: a repetition must give identical bytes.
-    """
-
-    coercion_datetime: str
-    modifying_system: str
-    source_of_previous_values: str = ""
-    reason: str = "COERCE"
-
-
-@dataclass(frozen=True, slots=True)
-class Present:
-    """What an image holds, as far as coercion needs it.
-
-    `values` are the top-level elements by tag; the items of OriginalAttributesSequence come without a delimiter.
-    `plain`: all text of the image, nested included, is provably ASCII. `signed`: it bears a digital signature.
-    """
-
-    encoding: Encoding
-    terms: tuple[str, ...] = charset.DEFAULT
-    values: Mapping[int, Raw] = field(default_factory=dict)
-    plain: bool = False
-    signed: bool = False
-
-
-class Change(NamedTuple):
-    """One attribute before and after; None where it was absent."""
-
-    keyword: str
-    before: str | None
-    after: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Coercion:
-    """What to write (ascending tags), what that changes, and what is worth saying about it."""
-
-    edits: tuple[Edit, ...] = ()
-    changes: tuple[Change, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-class _Decision(NamedTuple):
-    wanted: Wanted
-    text: str
-    before: str | None
 
 
 def coerce(
@@ -112,34 +46,43 @@ def coerce(
 ) -> Coercion:
     """The edits that make the image what is wanted, recorded in OriginalAttributesSequence (0400,0561).
 
-    Raises `Unfit` for a value that cannot be written, one that must not differ (`on_mismatch: fail`), present bytes
-    that cannot be read but would have to be compared, and for signed objects unless `signed` is strip.
+    Raises `Unfit` for a value that cannot be written, one that must not differ (`on_mismatch: fail`), a species that
+    contradicts the coded one, present bytes that cannot be read but would have to be compared, and for signed objects
+    unless `signed` is strip.
     """
     decisions = [decision for one in wanted if (decision := _decide(present, one)) is not None]
+    notes = _species_notes(present, wanted, decisions)
     if not decisions:
-        return Coercion()
+        return Coercion(notes=notes)
     stripped = _strip_signatures(present, signed)
     record = (provenance.modifying_system, provenance.source_of_previous_values) if record_changes else ()
-    terms = _choose_set(present, decisions, record)
+    terms = chosen_set(present, decisions, record)
     edits = {d.wanted.attribute.tag: _edit(d.wanted, d.text, terms, present.encoding) for d in decisions}
     if len(edits) < len(decisions):
         raise Unfit("one attribute is wanted twice")
     changes = [Change(d.wanted.attribute.keyword, d.before, d.text) for d in decisions]
-    notes = ["digital signatures were removed, since the changes make them invalid"] if stripped else []
+    earlier = earlier_records(present, terms)
+    recoded: list[Edit] = []
     if terms != present.terms:
+        recoded = other_text_in_utf8(present, decisions)
         edits[SPECIFIC_CHARACTER_SET] = Edit(SPECIFIC_CHARACTER_SET, "CS", _padded(charset.UTF8, "CS", terms))
-        changes.append(Change("SpecificCharacterSet", _declaration(present), charset.UTF8))
-        notes.append("the character set is now ISO_IR 192; all other text of the image is ASCII")
+        changes.append(declaration_change(present))
+        notes += (switch_note(recoded),)
     if record_changes:
-        edits |= _record(present, edits, provenance, terms)
-    edits |= stripped
-    return Coercion(tuple(edits[tag] for tag in sorted(edits)), tuple(changes), tuple(notes))
+        edits |= _record(present, edits, earlier, provenance, terms)
+    elif earlier is not None and earlier != present.values[ORIGINAL_ATTRIBUTES_SEQUENCE]:
+        edits[ORIGINAL_ATTRIBUTES_SEQUENCE] = Edit(ORIGINAL_ATTRIBUTES_SEQUENCE, earlier.vr, earlier.value)
+    if stripped:
+        notes += ("digital signatures were removed, since the changes make them invalid",)
+    edits |= stripped | {edit.tag: edit for edit in recoded}
+    return Coercion(tuple(edits[tag] for tag in sorted(edits)), tuple(changes), notes)
 
 
-def _decide(present: Present, wanted: Wanted) -> _Decision | None:
+def _decide(present: Present, wanted: Wanted) -> Decision | None:
     """Whether the attribute changes; None if it stays as it is."""
     attribute = wanted.attribute
-    require_valid(attribute, wanted.value.strip(" "), wanted.source)
+    free = attribute.vr in FREE_TEXT_VRS
+    require_valid(attribute, wanted.value.rstrip(" ") if free else wanted.value.strip(" "), wanted.source)
     text = significant(wanted.value, attribute.vr)
     found = present.values.get(attribute.tag)
     if found is not None and wanted.on_mismatch == OnMismatch.KEEP and found.value.strip(b" \0"):
@@ -150,8 +93,8 @@ def _decide(present: Present, wanted: Wanted) -> _Decision | None:
     if before and wanted.on_mismatch == OnMismatch.FAIL:
         origin = wanted.source or "what is wanted"
         problem = f"{attribute.keyword} is {before!r} in the image, but {text!r} according to {origin}"
-        raise _unfit(wanted, problem, brief=f"{attribute.keyword} of the image differs from {origin}")
-    return _Decision(wanted, text, before)
+        raise wanted.unfit(problem, brief=f"{attribute.keyword} of the image differs from {origin}")
+    return Decision(wanted, text, before)
 
 
 def _readable(found: Raw, wanted: Wanted, present: Present) -> str:
@@ -160,12 +103,7 @@ def _readable(found: Raw, wanted: Wanted, present: Present) -> str:
         return text_of(found, attribute.tag, present.encoding, present.terms)
     except DicomError as error:
         problem = f"{attribute.keyword} of the image cannot be compared or replaced: {error.problem}"
-        raise _unfit(wanted, problem) from error
-
-
-def _declaration(present: Present) -> str | None:
-    """SpecificCharacterSet as it was, for the record."""
-    return "\\".join(present.terms) if SPECIFIC_CHARACTER_SET in present.values else None
+        raise wanted.unfit(problem) from error
 
 
 def _same(vr: str, before: str, text: str) -> bool:
@@ -180,6 +118,46 @@ def _same(vr: str, before: str, text: str) -> bool:
     return False
 
 
+def _species_notes(present: Present, wanted: Sequence[Wanted], decisions: Sequence[Decision]) -> tuple[str, ...]:
+    """Refuse a species in words that contradicts the coded one; say so where the two cannot be compared."""
+    codes = present.values.get(PATIENT_SPECIES_CODE_SEQUENCE)
+    text, source = _species_text(present, wanted, decisions)
+    if codes is None or not text:
+        return ()
+    unknown = ("the species is given in words and as a code, and whether they agree is not known here",)
+    try:
+        coded = coded_species(codes, present.encoding, present.terms)
+    except DicomError:
+        return unknown
+    verdict = contradicts(text, coded) if coded is not None else None
+    if coded is None or not verdict:
+        return () if verdict is False else unknown
+    code = f"{coded.meaning} ({coded.value}, {coded.scheme})"
+    origin = f"according to {source}" if source else "in words"
+    raise Unfit(
+        f"the species is {text!r} {origin}, but the image's PatientSpeciesCodeSequence says {code}",
+        keyword="PatientSpeciesDescription",
+        source=source,
+        tag=PATIENT_SPECIES_CODE_SEQUENCE,
+        brief="the species in words contradicts PatientSpeciesCodeSequence",
+    )
+
+
+def _species_text(present: Present, wanted: Sequence[Wanted], decisions: Sequence[Decision]) -> tuple[str, str]:
+    """The species in words as it will be, and the source of the one that is wanted."""
+    for decision in decisions:
+        if decision.wanted.attribute.tag == PATIENT_SPECIES_DESCRIPTION:
+            return decision.text, decision.wanted.source
+    found = present.values.get(PATIENT_SPECIES_DESCRIPTION)
+    if found is None:
+        return "", ""
+    source = next((one.source for one in wanted if one.attribute.tag == PATIENT_SPECIES_DESCRIPTION), "")
+    try:
+        return text_of(found, PATIENT_SPECIES_DESCRIPTION, present.encoding, present.terms), source
+    except DicomError:
+        return "", ""
+
+
 def _strip_signatures(present: Present, signed: str) -> dict[int, Edit]:
     if not present.signed:
         return {}
@@ -192,45 +170,6 @@ def _strip_signatures(present: Present, signed: str) -> dict[int, Edit]:
     return {tag: Edit(tag, "SQ", None) for tag in (MAC_PARAMETERS, DIGITAL_SIGNATURES)}
 
 
-def _choose_set(present: Present, decisions: Sequence[_Decision], record: Sequence[str]) -> tuple[str, ...]:
-    """The declared character set if it has all new text, else UTF-8 if no other text can be harmed by the switch."""
-    try:
-        for text in record:
-            charset.encode(text, present.terms)
-        unfit = next((d for d in decisions if not _encodable(d, present.terms)), None)
-        if unfit is None:
-            return present.terms
-    except ValueError:
-        unfit = None
-    if present.plain:
-        return (charset.UTF8,)
-    beginning = _origin(unfit.wanted) if unfit else "the record of the changes"
-    problem = (
-        f"{beginning} has characters that the image's character set ({charset.spelled(present.terms)}) lacks, "
-        "and the set cannot be changed, because other text of the image is not plain ASCII"
-    )
-    raise _unfit(unfit.wanted, problem) if unfit else Unfit(problem)
-
-
-def _origin(wanted: Wanted) -> str:
-    return f"{wanted.attribute.keyword}: the value" + (f" from {wanted.source}" if wanted.source else "")
-
-
-def _unfit(wanted: Wanted, problem: str, brief: str | None = None) -> Unfit:
-    attribute = wanted.attribute
-    return Unfit(problem, keyword=attribute.keyword, source=wanted.source, tag=attribute.tag, brief=brief)
-
-
-def _encodable(decision: _Decision, terms: tuple[str, ...]) -> bool:
-    if decision.wanted.attribute.vr not in TEXT_VRS:
-        return True
-    try:
-        charset.encode(decision.text, terms)
-    except ValueError:
-        return False
-    return True
-
-
 def _edit(wanted: Wanted, text: str, terms: tuple[str, ...], encoding: Encoding) -> Edit:
     attribute = wanted.attribute
     if not text or attribute.vr not in _BINARY:
@@ -238,19 +177,23 @@ def _edit(wanted: Wanted, text: str, terms: tuple[str, ...], encoding: Encoding)
     try:
         return Edit(attribute.tag, attribute.vr, encode_number(text, attribute.vr, encoding))
     except ValueError as error:
-        raise _unfit(wanted, f"{_origin(wanted)} {error}") from error
+        raise wanted.unfit(f"{wanted.origin} {error}") from error
 
 
 def _padded(text: str, vr: str, terms: tuple[str, ...]) -> bytes:
     """Encoded text of even length: UIDs are padded with a zero byte, all else with a space (PS3.5 6.2)."""
-    value = charset.encode(text, terms if vr in TEXT_VRS else charset.DEFAULT)
+    value = charset.encode(text, terms if vr in TEXT_VRS else charset.DEFAULT, vr)
     return value + (b"\0" if vr == "UI" else b" ") * (len(value) % 2)
 
 
 def _record(
-    present: Present, edits: Mapping[int, Edit], provenance: Provenance, terms: tuple[str, ...]
+    present: Present, edits: Mapping[int, Edit], earlier: Raw | None, provenance: Provenance, terms: tuple[str, ...]
 ) -> dict[int, Edit]:
-    """InstanceCoercionDateTime and one more item of OriginalAttributesSequence."""
+    """InstanceCoercionDateTime and one more item of OriginalAttributesSequence.
+
+    If the character set changes, the item of previous values holds the old SpecificCharacterSet among them, which is
+    what makes their bytes legible (PS3.5 7.5.3).
+    """
     recorded = {tag: edit.vr for tag, edit in edits.items()}
     if PATIENT_ID in recorded:
         recorded[ISSUER_OF_PATIENT_ID] = "LO"
@@ -263,7 +206,6 @@ def _record(
         _padded(provenance.source_of_previous_values, "LO", terms),
         _padded(provenance.reason, "CS", terms),
     )
-    earlier = present.values.get(ORIGINAL_ATTRIBUTES_SEQUENCE)
     moment = Edit(INSTANCE_COERCION_DATETIME, "DT", signature.modification_datetime)
     sequence = append(earlier, previous, signature, present.encoding)
     return {moment.tag: moment, sequence.tag: sequence}

@@ -33,6 +33,7 @@ IMPLEMENTATION_CLASS_UID = b"2.25.302558041326489229563046402843279713121"
 IMPLEMENTATION_VERSION_NAME = b"MOICHORD_1"
 BLOCK = 1024 * 1024
 _GROUP_LENGTH = 0x00020000
+_LENGTH_TO_END = 0x00080001
 _IMPLEMENTATION = {
     0x00020012: encode_element(
         0x00020012, "UI", IMPLEMENTATION_CLASS_UID + b"\0" * (len(IMPLEMENTATION_CLASS_UID) % 2), EXPLICIT_LITTLE
@@ -239,7 +240,8 @@ def _new_meta(file: PositionedFile, part10: Part10) -> bytes:
 def _new_dataset(file: PositionedFile, part10: Part10, edits: Sequence[Edit], end: int) -> bytes:
     """The elements up to `end` with the edits in their places; runs of untouched ones are copied in one piece.
 
-    The group length (gggg,0000) of a touched group would be wrong now and is left out: it is retired (PS3.5 7.2).
+    The group length (gggg,0000) of a touched group would be wrong now and is left out: it is retired (PS3.5 7.2). So
+    is LengthToEnd (0008,0001), the length of all that follows.
     """
     touched = {edit.tag >> 16 for edit in edits}
     replaced = {edit.tag for edit in edits}
@@ -255,7 +257,7 @@ def _new_dataset(file: PositionedFile, part10: Part10, edits: Sequence[Edit], en
     for element in part10.elements:
         if element.offset >= end:
             break
-        dropped = element.tag in replaced or _is_group_length_of(element, touched)
+        dropped = element.tag in replaced or _counts_bytes(element, touched)
         if not dropped and not (waiting and waiting[-1].tag < element.tag):
             continue
         copy_run(element.offset)
@@ -271,5 +273,5 @@ def _encoded(edit: Edit, part10: Part10) -> bytes:
     return encode_element(edit.tag, edit.vr, edit.value or b"", part10.encoding)
 
 
-def _is_group_length_of(element: Element, groups: set[int]) -> bool:
-    return element.tag & 0xFFFF == 0 and element.tag >> 16 in groups
+def _counts_bytes(element: Element, groups: set[int]) -> bool:
+    return element.tag >> 16 in groups and (element.tag & 0xFFFF == 0 or element.tag == _LENGTH_TO_END)

@@ -83,7 +83,7 @@ def text_of(found: Raw, tag: int, encoding: Encoding, terms: tuple[str, ...]) ->
     if vr in _NUMBERS:
         return _numbers(found, tag, vr, IMPLICIT_LITTLE if found.vr == "UN" else encoding)
     try:
-        text = charset.decode(found.value, terms if vr in TEXT_VRS else charset.DEFAULT)
+        text = charset.decode(found.value, terms if vr in TEXT_VRS else charset.DEFAULT, vr)
     except ValueError as error:
         sets = charset.spelled(terms) if vr in TEXT_VRS else "the default repertoire"
         raise Unfit(f"its bytes are not text of {sets}", tag=tag) from error

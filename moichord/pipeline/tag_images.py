@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from moichord.dicom import Identity, PositionedFile, disagreements, identity
 from moichord.dicom.dictionary import find
+from moichord.dicom.identities import SPECIMEN_IDENTIFIER
 from moichord.errors import Hold, SampleFailure
 from moichord.pipeline.equipment import Contents, Equipment
 from moichord.pipeline.image_files import dressed, opened
@@ -72,7 +73,7 @@ def _require_one_sample(
         )
         for image, who in zip(planned, identities, strict=True)
     ]
-    found = disagreements(said, keywords)
+    found = disagreements(said, (*keywords, SPECIMEN_IDENTIFIER))
     if found:
         raise SampleFailure(
             f"{'; '.join(str(disagreement) for disagreement in found)}.",
@@ -124,7 +125,7 @@ def _plan(file: PositionedFile, relative_path: str, tagging: Tagging, equipment:
         tail_offset=new.image.tail_offset,
         tail_length=new.image.tail_length,
         changes=new.changes,
-        warnings=new.notes,
+        warnings=(*new.notes, *who.notes),
         carried=who.is_dicomdir or (not who.has_pixel_data and equipment.tags.non_image == "carry"),
     )
     return image, who

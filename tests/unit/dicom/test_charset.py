@@ -35,9 +35,7 @@ def test_the_examples_of_the_standard_are_met_byte_for_byte() -> None:
         b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J=\x1b$B$d$^$@\x1b(J^\x1b$B$?$m$&\x1b(J"
     )
     korean = charset.encode("Hong^Gildong=洪^吉洞=홍^길동", ("", "ISO 2022 IR 149"))
-    assert korean == (
-        b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf"
-    )
+    assert korean == (b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf")
 
 
 @pytest.mark.parametrize(

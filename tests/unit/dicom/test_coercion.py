@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from moichord.dicom import Change, Coercion, Present, Provenance, Unfit, Wanted, coerce, lookup
+from moichord.dicom import Change, Coercion, OtherText, Present, Provenance, Unfit, Wanted, coerce, lookup
 from moichord.dicom.encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 from moichord.dicom.values import Raw
 from tests.builders import element, item
@@ -22,11 +22,11 @@ def present(
     *,
     encoding: Encoding = EXPLICIT_LITTLE,
     terms: tuple[str, ...] = ("",),
-    plain: bool = False,
+    other: OtherText | None = None,
     signed: bool = False,
 ) -> Present:
     raws = {tag: Raw(vr, content) for tag, (vr, content) in (values or {}).items()}
-    return Present(encoding, terms, raws, plain, signed)
+    return Present(encoding, terms, raws, other or OtherText(), signed)
 
 
 def bare(coercion: Coercion) -> dict[int, bytes | None]:
@@ -118,9 +118,7 @@ def test_the_change_is_recorded_behind_the_earlier_ones(encoding: Encoding) -> N
 
 
 def test_previous_values_keep_their_bytes() -> None:
-    there = present(
-        {ID: ("LO", b" P1"), ISSUER: ("LO", b"Clinic"), COERCED: ("DT", b"2020")}, terms=("ISO_IR 100",)
-    )
+    there = present({ID: ("LO", b" P1"), ISSUER: ("LO", b"Clinic"), COERCED: ("DT", b"2020")}, terms=("ISO_IR 100",))
     record = {e.tag: e.value for e in coerce(there, [want("PatientID", "P2")], PROVENANCE).edits}[RECORD]
     assert record is not None
     for kept in (element(ID, "LO", b" P1"), element(ISSUER, "LO", b"Clinic"), element(COERCED, "DT", b"2020")):
@@ -160,12 +158,12 @@ def test_new_text_is_written_in_the_declared_set(terms: tuple[str, ...], text: s
 def test_the_set_is_changed_only_if_no_other_text_can_be_harmed(terms: tuple[str, ...]) -> None:
     values = {NAME: ("PN", b"Old "), SET: ("CS", "\\".join(terms).encode())}
     wanted = [want("PatientName", "Łukasz")]
-    found = coerce(present(values, terms=terms, plain=True), wanted, PROVENANCE)
+    found = coerce(present(values, terms=terms), wanted, PROVENANCE)
     assert bare(found) == {NAME: "Łukasz ".encode(), SET: b"ISO_IR 192"}
     assert Change("SpecificCharacterSet", "\\".join(terms), "ISO_IR 192") in found.changes
     assert "ISO_IR 192" in found.notes[0]
     with pytest.raises(Unfit, match="PatientName: the value from metadata field patientname has characters"):
-        coerce(present(values, terms=terms, plain=False), wanted, PROVENANCE)
+        coerce(present(values, terms=terms, other=OtherText(out_of_reach="private")), wanted, PROVENANCE)
 
 
 def test_bytes_that_cannot_be_read_fail_only_where_they_matter() -> None:

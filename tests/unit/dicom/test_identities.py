@@ -17,7 +17,12 @@ def test_an_image_says_who_and_what_it_is(open_file: Open) -> None:
     content = image_bytes(sop_instance_uid="2.25.7", patient_id="P9", AccessionNumber="A1")
     found = read(open_file, content, "AccessionNumber", "ContainerIdentifier", "BarcodeValue")
     assert (found.sop_class_uid, found.sop_instance_uid, found.patient_id) == (WHOLE_SLIDE_IMAGE, "2.25.7", "P9")
-    assert found.values == {"AccessionNumber": "A1", "ContainerIdentifier": "C1", "BarcodeValue": ""}
+    assert found.values == {
+        "AccessionNumber": "A1",
+        "ContainerIdentifier": "C1",
+        "BarcodeValue": "",
+        "SpecimenIdentifier": "S1",
+    }
     assert (found.is_dicomdir, found.has_pixel_data, found.problems) == (False, True, ())
 
 

@@ -21,7 +21,6 @@ from moichord.dicom import (
     tagged,
     walk,
 )
-from moichord.dicom.present import text_is_plain
 from tests.builders import UNDEFINED, WHOLE_SLIDE_IMAGE, element, image_bytes, item, part10_bytes, sequence_end
 from tests.unit.dicom.conftest import Open
 
@@ -286,20 +285,3 @@ def test_a_failing_disk_is_not_taken_for_a_missing_feature(
     monkeypatch.setattr(os, "copy_file_range", Refusing(errno.ENOSPC, 0))
     with (tmp_path / "out.dcm").open("wb") as out, pytest.raises(OSError, match="not supported"):
         image.write_to(out)
-
-
-@pytest.mark.parametrize(
-    ("content", "plain"),
-    [
-        (UID + NAME, True),
-        (UID + element(0x00081140, "SQ", item(element(0x00100010, "PN", b"plain "))), True),
-        (UID + element(0x00081140, "SQ", item(element(0x00100010, "PN", b"M\xfcller"))), False),
-        (UID + element(0x00100010, "PN", b"M\xfcller"), False),
-        (UID + element(0x00091001, "UN", b"\xff\xfe"), False),
-        (UID + element(0x00189334, "FD", b"\xff" * 8), True),
-        (UID + NAME + PIXELS + element(0xFFFB1010, "LO", b"\xfcx"), False),
-    ],
-)
-def test_text_is_plain_at_any_depth_or_the_set_stays(open_file: Open, content: bytes, plain: bool) -> None:
-    file = open_file(part10_bytes(content, sop_class_uid="1.2.840.10008.5.1.4.1.1.88.11"))
-    assert text_is_plain(file, inspect(file), ("",)) is plain
