@@ -59,7 +59,7 @@ class Screen:
     def pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
         """What to look at or to type, and what it is for."""
         table = grid()
-        table.add_column(overflow="fold")
+        table.add_column(no_wrap=True)
         table.add_column(overflow="fold", style=QUIET)
         for left, right in pairs:
             table.add_row(printable(left), right)

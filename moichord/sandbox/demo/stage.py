@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping
@@ -144,14 +145,11 @@ class Daemon:
         self._environment = environment
 
     def __enter__(self) -> Self:
-        # The daemon is to be this very moichord, wherever Python found it.
-        found_in = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
-        path = os.pathsep.join(filter(None, found_in))
         with self._stage.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "moichord", "-c", str(self._stage.config), "run"],
                 cwd=self._stage.root,
-                env={**os.environ, **self._environment, "PYTHONPATH": path},
+                env={**os.environ, **self._environment, **_search_path()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -168,6 +166,14 @@ class Daemon:
 
     def runs(self) -> bool:
         return self._process.poll() is None
+
+
+def _search_path() -> dict[str, str]:
+    """What lets another Python find this very moichord, where it runs from its sources without being installed."""
+    home = str(Path(__file__).parents[3])
+    if home in sysconfig.get_paths().values():
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")]))}
 
 
 class Scanner:

@@ -51,8 +51,7 @@ def _smooth(role: Role) -> str:
 def _retried(trip: Trip) -> str:
     return (
         f'For one image the server answered "503, come back in {BUSY_SECONDS} s" {TIMES[trip.busy]}. moichord waited '
-        f"as long as it was asked to and sent that image again, but not the {IMAGES - 1} that were stored already. "
-        "The other samples went on meanwhile."
+        f"as long as it was asked to and sent that image again, but not the {IMAGES - 1} that were stored already."
     )
 
 

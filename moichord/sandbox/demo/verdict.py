@@ -4,15 +4,16 @@ Owns the facts that the summary rests on: they come from both sides, so that it 
 It must not know how they are told. Errors: `OSError` where a file of the demonstration cannot be read.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydicom import dcmread
 
-from moichord.queue.views import Detail, Views
+from moichord.queue.views import Views
 from moichord.sample import Api, Image, State, Step, Submission, native
-from moichord.sandbox.demo.cast import BUSY_TIMES, IMAGES, Part, Role
+from moichord.sandbox.demo.cast import BUSY_SECONDS, BUSY_TIMES, IMAGES, Part, Role
 from moichord.sandbox.demo.stage import Stage
 from moichord.sandbox.received import Received
 from moichord.sandbox.stand_in import StandInApis
@@ -24,8 +25,9 @@ class Trip:
 
     `submission` None: it was never taken. Of its images: `acknowledged` the state has an answer for, `stored` the
     server took in, `stored_again` came twice, `identical` have the scanner's pixel data byte for byte, `tagged` carry
-    the patient's name on the server; `busy` uploads were answered 503. `analytics` calls went well, none of them
-    before the last image was stored, if `in_order`.
+    the patient's name on the server; `busy` uploads were answered 503, and the next one of that
+    image came `pause` seconds later at the earliest. `analytics` calls went well, none of them before the last image
+    was stored, if `in_order`.
     """
 
     role: Role
@@ -36,7 +38,7 @@ class Trip:
     identical: int = 0
     tagged: int = 0
     busy: int = 0
-    waits: int = 0
+    pause: float = math.inf
     analytics: int = 0
     in_order: bool = True
 
@@ -67,7 +69,7 @@ def trip_of(role: Role, views: Views, apis: StandInApis, stage: Stage) -> Trip:
         identical=sum(identical for identical, _ in sides),
         tagged=sum(tagged for _, tagged in sides),
         busy=uploads[503],
-        waits=_waits(detail),
+        pause=_shortest_pause(requests),
         analytics=sum(one.api is Api.ANALYTICS and one.status == 200 for one in requests),
         in_order=_analytics_came_last(requests),
     )
@@ -100,12 +102,24 @@ def surprises(trip: Trip) -> Iterator[str]:
         yield f"analytics was triggered {trip.analytics} times"
     if not trip.in_order:
         yield "analytics was triggered before all images were stored"
-    if trip.role.part is Part.RETRIED and (trip.busy != BUSY_TIMES or trip.waits < trip.busy):
-        yield f"the image server was busy {trip.busy} times and the sample waited {trip.waits} times"
+    if trip.role.part is Part.RETRIED:
+        if trip.busy != BUSY_TIMES:
+            yield f"the image server was busy {trip.busy} times instead of {BUSY_TIMES}"
+        if trip.pause < BUSY_SECONDS:
+            yield f"an image came again after {trip.pause:.1f} s, too early"
 
 
-def _waits(detail: Detail) -> int:
-    return sum(event.state is State.WAITING and event.step is Step.UPLOAD for event in detail.events)
+def _shortest_pause(requests: Iterable[Received]) -> float:
+    """Seconds from an answer 503 to the next request with the same image; infinite if there was none."""
+    uploads = [one for one in requests if one.api is Api.UPLOAD]
+    pauses = [
+        later.at - one.at
+        for number, one in enumerate(uploads)
+        if one.status == 503
+        for later in uploads[number + 1 :]
+        if later.sop_instance_uid == one.sop_instance_uid
+    ]
+    return min(pauses, default=math.inf)
 
 
 def _analytics_came_last(requests: list[Received]) -> bool:

@@ -10,7 +10,7 @@ from moichord.errors import UsageRefused
 from moichord.sample import Api, State, Step, Submission
 from moichord.sandbox.catalogue import CATALOGUE
 from moichord.sandbox.demo import telling
-from moichord.sandbox.demo.cast import BUSY_TIMES, CAST, IMAGES, BusyServer, Part, Role
+from moichord.sandbox.demo.cast import BUSY_SECONDS, BUSY_TIMES, CAST, IMAGES, BusyServer, Part, Role
 from moichord.sandbox.demo.stage import FOLDER_NAME, Stage, set_up, write_configuration
 from moichord.sandbox.demo.verdict import Trip, surprises
 from moichord.sandbox.received import Received
@@ -38,7 +38,7 @@ def sent(part: Part = Part.SMOOTH) -> Trip:
     )
 
 
-RETRIED = replace(sent(Part.RETRIED), busy=BUSY_TIMES, waits=BUSY_TIMES)
+RETRIED = replace(sent(Part.RETRIED), busy=BUSY_TIMES, pause=BUSY_SECONDS + 0.3)
 UNKNOWN = Trip(Role("MO-1", CATALOGUE["MO-1001"], Part.UNKNOWN), submission(State.FAILED, Step.METADATA))
 
 
@@ -61,8 +61,8 @@ def test_a_trip_as_planned_has_no_surprises(trip: Trip) -> None:
         (replace(sent(), analytics=0), "triggered 0 times"),
         (replace(sent(), analytics=2), "triggered 2 times"),
         (replace(sent(), in_order=False), "before all images were stored"),
-        (replace(RETRIED, busy=1), "busy 1 times"),
-        (replace(RETRIED, waits=0), "waited 0 times"),
+        (replace(RETRIED, busy=1), "busy 1 times instead of 2"),
+        (replace(RETRIED, pause=0.4), "after 0.4 s, too early"),
         (replace(UNKNOWN, submission=submission(State.DONE)), "should be failed and is done"),
         (replace(UNKNOWN, submission=submission(State.FAILED, Step.UPLOAD)), "as far as upload"),
         (replace(UNKNOWN, stored=1), "unknown sample"),
