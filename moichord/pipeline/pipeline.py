@@ -7,6 +7,7 @@ OSError), with the journal telling at which step.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,12 @@ def run(trip: Trip, steps: Sequence[Step] = STEPS) -> None:
     left = [step for step in steps if step not in trip.results]
     if left and left[0] not in known:
         trip.journal.begin(left[0])
-    for step, following in zip(left, [*left[1:], None], strict=True):
+    following = dict(pairwise(left))
+    for step in left:
         trip.step = step
         trip.journal.check_stop()
         result, planned = _DO[step](trip)
-        trip.journal.advance(step, result, following, planned)
+        trip.journal.advance(step, result, following.get(step), planned)
         trip.results[step] = result
 
 
