@@ -155,8 +155,10 @@ class Campaign:
                     deaths = _deaths(point, site, launcher)
                     orderly = point.trap.signal != "KILL"
                     wrong = broken(site, point.scenario.outcome, deaths, orderly=orderly)
-            except (TimeoutError, AssertionError, OSError) as error:
+            except (TimeoutError, AssertionError, OSError, RuntimeError) as error:
                 return Verdict(point, 1, (f"{type(error).__name__}: {error}",))
+            finally:
+                launcher.clear()
         if not wrong:
             shutil.rmtree(root)
         return Verdict(point, len(deaths), tuple(wrong))
@@ -185,6 +187,7 @@ def _deaths(point: Point, site: Site, launcher: Launcher) -> list[Snapshot]:
                 deaths.append(site.snapshot())
         daemon = start(site, launcher)
         daemon.begin()
+        assert daemon.wait_ready(), daemon.said()
         _finish(point.scenario, site, daemon)
     return deaths
 
@@ -201,7 +204,7 @@ def _set(point: Point, site: Site, daemon: Daemon) -> None:
 def _lived(point: Point, site: Site, daemon: Daemon) -> bool:
     """Whether the daemon came to the trip's end; then it is stopped."""
     until(lambda: daemon.ended or point.scenario.over(site), f"the end of the trip: {daemon.said()}")
-    if not daemon.ended:
+    if not daemon.ended and daemon.wait_ready():
         daemon.terminate()
     status = daemon.wait()
     assert status in (0, KILLED), daemon.said()
@@ -209,7 +212,7 @@ def _lived(point: Point, site: Site, daemon: Daemon) -> bool:
 
 
 def _finish(scenario: Scenario, site: Site, daemon: Daemon) -> None:
-    until(lambda: daemon.ended or scenario.over(site), "the end of the trip")
+    until(lambda: daemon.ended or scenario.over(site), f"the end of the trip: {daemon.said()}")
     daemon.terminate()
     assert daemon.wait() == 0, daemon.said()
 

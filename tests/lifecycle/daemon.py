@@ -57,6 +57,8 @@ def until(look: Callable[[], T | None], what: str, patience: float = PATIENCE) -
 class Launcher:
     """A context manager around the launcher process; one daemon at a time."""
 
+    _daemon: "Daemon | None" = None
+
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.lifecycle.launcher"],
@@ -69,6 +71,7 @@ class Launcher:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.clear()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(PATIENCE)
@@ -83,7 +86,14 @@ class Launcher:
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         log.touch()
-        return Daemon(self._heard()["pid"], log, gate, lambda: self._heard()["status"])
+        self._daemon = Daemon(self._heard()["pid"], log, gate, lambda: self._heard()["status"])
+        return self._daemon
+
+    def clear(self) -> None:
+        """End what still runs."""
+        if self._daemon is not None and not self._daemon.ended:
+            self._daemon.kill()
+            self._daemon.wait()
 
     def _heard(self) -> dict[str, Any]:
         assert self._process.stdout is not None

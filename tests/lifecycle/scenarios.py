@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from moichord.sample import Api
@@ -25,7 +25,7 @@ class Scenario:
     outcome: str
     act: Callable[[Site], None]
     template: str | None = None
-    layout: Layout = Layout()
+    layout: Layout = field(default_factory=Layout)
     known: bool = True
 
     @contextmanager

@@ -153,7 +153,7 @@ class Site:
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
             if table not in tables:
                 return []
-            found = connection.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 - a name of ours
+            found = connection.execute(f"SELECT * FROM {table} ORDER BY rowid")
             return [dict(row) for row in found]
 
     def state_now(self) -> str | None:
