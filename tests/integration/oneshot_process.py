@@ -1,9 +1,9 @@
-"""The one-shot in a process of its own, on a machine with less than ours, or one that dies.
+"""`moichord` in a process of its own, on a machine with less than ours, or one that dies.
 
-    python -m tests.integration.oneshot_process [--like-windows] [--die-before-replacing N] SAMPLE_ID DIRECTORY
+    python -m tests.integration.oneshot_process [--like-windows] [--die-before-replacing N] ARGUMENTS OF MOICHORD...
 
 It is a program, not a test. `--like-windows` takes away what only POSIX has, before anything of moichord is
-imported, and refuses to replace a file that is open, as Windows does. Run with the environment of the stand-in APIs.
+imported, and refuses to replace a file that is open, as Windows does. At the end nothing of the queue may be loaded.
 """
 
 import argparse
@@ -65,21 +65,18 @@ def die_before_replacing(number: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--like-windows", action="store_true")
     parser.add_argument("--die-before-replacing", type=int, default=0)
-    parser.add_argument("--backoff-attempts", type=int, default=0)
-    parser.add_argument("sample_id")
-    parser.add_argument("directory", type=Path)
-    given = parser.parse_args()
+    given, arguments = parser.parse_known_args()
     if given.like_windows:
         become_like_windows()
     if given.die_before_replacing:
         die_before_replacing(given.die_before_replacing)
 
-    from moichord.oneshot import OneShot, run_once
+    from moichord.cli import main as moichord
 
-    code = run_once(OneShot(given.sample_id, given.directory, given.backoff_attempts), os.environ)
+    code = moichord(arguments)
     loaded = {"moichord.queue", "sqlalchemy", *(POSIX_ONLY if given.like_windows else ())} & set(sys.modules)
     if loaded:
         sys.exit(f"loaded though it must not be needed: {', '.join(sorted(loaded))}")

@@ -100,8 +100,14 @@ def keys(requests: tuple[Received, ...]) -> list[str]:
     return sorted(str(request.idempotency_key) for request in requests)
 
 
-def in_a_process(apis: StandInApis, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.integration.oneshot_process", *map(str, arguments)]
+def command_line(sample: Path, *arguments: object) -> list[str]:
+    """The original script's flags, in the program that stands for another machine."""
+    program = [sys.executable, "-m", "tests.integration.oneshot_process"]
+    return [*program, *map(str, arguments), "--sample_id", SAMPLE, "--directory", str(sample)]
+
+
+def in_a_process(apis: StandInApis, sample: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = command_line(sample, *arguments)
     return subprocess.run(command, env=child_environment(apis), capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -190,7 +196,7 @@ def test_other_bytes_of_equal_length_have_other_keys(apis: StandInApis, sample: 
 def test_after_a_death_between_two_files_the_next_run_goes_on(
     apis: StandInApis, sample: Path, clock: Hurried, number: int
 ) -> None:
-    died = in_a_process(apis, "--die-before-replacing", number, SAMPLE, sample)
+    died = in_a_process(apis, sample, "--die-before-replacing", number)
     assert died.returncode == 99, died.stderr
     names = [pydicom.dcmread(file).PatientID for file in images(sample)]
     assert names.count("MO-1001-001") == number - 1
@@ -397,6 +403,15 @@ def test_the_log_tells_the_way_without_keys_or_patients(
     assert not [word for word in ("Biscuit", "Before^Name", *apis.keys.values()) if word in logged]
 
 
+def test_a_key_that_gets_into_a_line_is_masked(
+    apis: StandInApis, sample: Path, clock: Hurried, working_directory: Path
+) -> None:
+    assert run(apis, sample, clock, sample_id=apis.keys[Api.METADATA]) == 1
+    logged = (working_directory / "moichor.log").read_text()
+    assert "sample=***" in logged
+    assert apis.keys[Api.METADATA] not in logged
+
+
 def test_runs_are_appended_to_the_log_and_it_is_closed(
     apis: StandInApis, sample: Path, clock: Hurried, working_directory: Path
 ) -> None:
@@ -427,11 +442,32 @@ def test_a_log_that_cannot_be_written_is_said_before_anything_is_done(
     assert len(apis.requests) == 0
 
 
+# As a command
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--sample_id", SAMPLE, "--backoff_attempts", "1", "--attempt_number", "7", "--console_logs", "False"],
+        ["--sample-id", SAMPLE, "--backoff-attempts", "1", "--attempt-number", "7", "--console-logs", "False"],
+        ["process", f"--sample_id={SAMPLE}", "--attempt-number=7"],
+    ],
+)
+def test_the_flags_of_the_original_script_also_with_hyphens_and_without_a_command(
+    apis: StandInApis, sample: Path, flags: list[str]
+) -> None:
+    command = [sys.executable, "-m", "moichord", *flags, "--directory", str(sample)]
+    done = subprocess.run(command, env=child_environment(apis), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "moichord: 3 images are stored, analytics is triggered.\n"
+    assert {str(pydicom.dcmread(file).PatientID) for file in images(sample)} == {"MO-1001-007"}
+
+
 # In a process of its own
 
 
 def test_nothing_on_its_way_needs_posix(apis: StandInApis, sample: Path) -> None:
-    done = in_a_process(apis, "--like-windows", SAMPLE, sample)
+    done = in_a_process(apis, sample, "--like-windows")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert {str(pydicom.dcmread(file).PatientID) for file in images(sample)} == {"MO-1001-001"}
     sent = {one.sha256 for one in apis.requests.calls(Api.UPLOAD, answered=200)}
@@ -439,14 +475,14 @@ def test_nothing_on_its_way_needs_posix(apis: StandInApis, sample: Path) -> None
 
 
 def test_where_output_is_piped_there_is_no_progress(apis: StandInApis, sample: Path) -> None:
-    done = in_a_process(apis, SAMPLE, sample)
+    done = in_a_process(apis, sample)
     assert done.stderr == "moichord: 3 images are stored, analytics is triggered.\n"
 
 
 def test_a_terminal_shows_progress(apis: StandInApis, sample: Path) -> None:
     gate = apis.hold(Api.UPLOAD)
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "tests.integration.oneshot_process", SAMPLE, str(sample)]
+    command = command_line(sample)
     environ = {**child_environment(apis), "TERM": "xterm", "COLUMNS": "120"}
     with subprocess.Popen(command, env=environ, stderr=theirs, stdout=subprocess.PIPE) as process:
         os.close(theirs)
@@ -470,7 +506,7 @@ def read_terminal(descriptor: int) -> bytes:
 
 def test_ctrl_c_ends_it_at_once_and_the_next_run_goes_on(apis: StandInApis, sample: Path, clock: Hurried) -> None:
     apis.hold(Api.UPLOAD)
-    command = [sys.executable, "-m", "tests.integration.oneshot_process", SAMPLE, str(sample)]
+    command = command_line(sample)
     with subprocess.Popen(command, env=child_environment(apis), stderr=subprocess.PIPE, text=True) as process:
         apis.requests.wait_for(lambda log: log.in_flight(Api.UPLOAD) >= 3)
         process.send_signal(signal.SIGINT)
