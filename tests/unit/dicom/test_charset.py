@@ -21,11 +21,67 @@ WRITABLE = [
 ]
 
 
+MIXED = [
+    ("ﾔﾏﾀﾞ山田 A^b", ("ISO 2022 IR 13", "ISO 2022 IR 87")),
+    ("Müller Łukasz", ("", "ISO 2022 IR 100", "ISO 2022 IR 101")),
+    ("Müller Łukasz ü", ("ISO 2022 IR 100", "ISO 2022 IR 101")),
+    ("山丂田", ("", "ISO 2022 IR 87", "ISO 2022 IR 159")),
+    ("Wang 王^小东 Ж", ("", "ISO 2022 IR 58", "ISO 2022 IR 144")),
+    ("홍 山 길", ("", "ISO 2022 IR 149")),
+    ("ÿ ÿ", ("ISO 2022 IR 100",)),
+]
+
+
 @pytest.mark.parametrize(("text", "terms"), WRITABLE)
 def test_text_survives_and_pydicom_reads_the_same(text: str, terms: tuple[str, ...]) -> None:
     value = charset.encode(text, terms)
     assert charset.decode(value, terms) == text
     assert decode_bytes(value, convert_encodings(list(terms)), TEXT_VR_DELIMS | PN_DELIMS) == text
+
+
+@pytest.mark.parametrize(("text", "terms"), MIXED)
+@pytest.mark.parametrize("vr", ["PN", "LO", "LT"])
+def test_one_text_may_go_from_set_to_set(text: str, terms: tuple[str, ...], vr: str) -> None:
+    value = charset.encode(text, terms, vr)
+    assert charset.decode(value, terms, vr) == text
+    assert b"\x1b" in value or terms == ("ISO 2022 IR 100",)
+
+
+@pytest.mark.parametrize(
+    ("value", "vr", "text"),
+    [
+        (b"\x1b-Aa=\xfc", "LO", "a=ü"),
+        (b"\x1b-Aa=\xfc", "PN", None),
+        (b"\x1b-Aa\\\xfc", "LO", None),
+        (b"\x1b-Aa\\\xfc", "LT", "a\\ü"),
+        (b"\x1b-Aa\n\xfc", "LT", None),
+        (b"\x1b-Aa \xfc", "PN", "a ü"),
+    ],
+)
+def test_a_delimiter_of_the_vr_ends_what_an_escape_sequence_began(value: bytes, vr: str, text: str | None) -> None:
+    """PS3.5 6.1.2.5.3."""
+    terms = ("", "ISO 2022 IR 100")
+    if text is None:
+        with pytest.raises(ValueError, match="bytes from 80 on"):
+            charset.decode(value, terms, vr)
+    else:
+        assert charset.decode(value, terms, vr) == text
+
+
+def test_a_two_byte_set_ends_before_a_delimiter_and_at_the_end() -> None:
+    value = charset.encode("山^田\n山", ("", "ISO 2022 IR 87"), "PN")
+    assert value == b"\x1b$B;3\x1b(B^\x1b$BED\x1b(B\n\x1b$B;3\x1b(B"
+
+
+def test_one_set_for_all_of_a_component_is_better_than_two() -> None:
+    """All of this is in the Korean set; the first two characters are in the Japanese one as well."""
+    value = charset.encode("山田홍", ("", "ISO 2022 IR 87", "ISO 2022 IR 149"))
+    assert value.count(b"\x1b") == 1
+
+
+def test_a_backslash_byte_inside_a_chinese_character_separates_nothing() -> None:
+    assert charset.encode("誠", ("GBK",)) == b"\xd5\\"
+    assert charset.decode(b"\xd5\\", ("GBK",)) == "誠"
 
 
 def test_the_examples_of_the_standard_are_met_byte_for_byte() -> None:
@@ -47,6 +103,10 @@ def test_the_examples_of_the_standard_are_met_byte_for_byte() -> None:
         ("山", ("", "ISO 2022 IR 100")),
         ("Müller", ("LATIN1",)),
         ("山", ("ISO_IR 13",)),
+        ("¥", ("ISO_IR 13",)),
+        ("뙠", ("", "ISO 2022 IR 149")),
+        ("山丂", ("", "ISO 2022 IR 87")),
+        ("Ж", ("ISO 2022 IR 999",)),
     ],
 )
 def test_a_text_that_the_set_does_not_have_is_refused(text: str, terms: tuple[str, ...]) -> None:
@@ -64,6 +124,12 @@ def test_a_text_that_the_set_does_not_have_is_refused(text: str, terms: tuple[st
         (b"\x1b$B;3ED\x1b(B", ("", "ISO 2022 IR 100")),
         (b"\x1b", ("", "ISO 2022 IR 87")),
         (b"\x81\x40", ("ISO_IR 13",)),
+        (b"\xb0", ("", "ISO 2022 IR 149")),
+        (b"\x1b$)C\xb0", ("", "ISO 2022 IR 149")),
+        (b"\x1b$)C\xb0A", ("", "ISO 2022 IR 149")),
+        (b"\x1b$B;\xb3", ("", "ISO 2022 IR 87")),
+        (b"\x1b$(C;3", ("", "ISO 2022 IR 87")),
+        (b"\x1b-A\xfc", ("ISO_IR 192",)),
     ],
 )
 def test_bytes_of_another_set_are_refused(value: bytes, terms: tuple[str, ...]) -> None:
@@ -78,6 +144,10 @@ def test_bytes_of_another_set_are_refused(value: bytes, terms: tuple[str, ...]) 
         (b"Rex~Smith", ("ISO_IR 100",), True),
         (b"Rex~Smith", ("ISO_IR 13",), False),
         (b"M\xfcller", ("ISO_IR 100",), False),
+        (b"a\\b", ("ISO_IR 13",), False),
+        (b"a\\b", ("ISO_IR 100",), True),
+        (b"a~b", ("NO SUCH SET",), False),
+        (b"a~b", ("GB18030", "ISO 2022 IR 13"), True),
         (b"\x1b$B;3ED\x1b(B", ("", "ISO 2022 IR 87"), False),
     ],
 )

@@ -144,6 +144,13 @@ def test_a_group_length_goes_only_from_a_touched_group(open_file: Open) -> None:
     assert [e.tag for e in removed.elements] == [0x00080000, 0x00080018]
 
 
+def test_the_length_to_the_end_goes_once_it_is_wrong(open_file: Open) -> None:
+    stated = element(0x00080001, "UL", b"\xff\0\0\0")
+    file = open_file(part10_bytes(stated + UID + NAME + PIXELS))
+    assert stated in sent(image_of(file, Edit(0x00100010, "PN", b"New ")))
+    assert stated not in sent(image_of(file, Edit(0x00080080, "LO", b"New ")))
+
+
 def test_the_header_ends_behind_the_last_change(open_file: Open) -> None:
     groups = element(0x52009230, "SQ", item(UID * 5000, undefined=True) + sequence_end(), length=UNDEFINED)
     file = open_file(part10_bytes(UID + NAME + groups + PIXELS))
