@@ -1,18 +1,20 @@
 """What others say of a file: dcmdump of dcmtk, dciodvfy of dicom3tools, and pydicom; and what differs from before.
 
-Owns the running of these programs and the comparison of what they say. They use nothing of moichord.
+Owns the running of these programs and the comparison of what they say. They use nothing of moichord's.
 """
 
 import io
 import re
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 
+from tests.conformance.editing import Edited
 from tests.conformance.reader import REST, dataset_of, meta_of
 
 OUR_META = {0x00020000, 0x00020012, 0x00020013}
@@ -35,6 +37,19 @@ def errors_of_dciodvfy(file: Path) -> Counter[str]:
 def read(content: bytes) -> Dataset:
     """What pydicom makes of it, up to the pixel data."""
     return pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
+
+
+def assert_only_these_changed(before: bytes, edited: Edited, values: Mapping[str, str]) -> None:
+    """Others read the new values, and all else is as it was."""
+    assert_untouched_but_for(edited.tags, before, edited.content, preamble_zeroed=edited.preamble_zeroed)
+    assert_well_formed(edited.content)
+    after = read(edited.content)
+    assert {keyword: str(after[keyword].value) for keyword in values} == values
+
+
+def assert_no_new_messages(before: Path, after: Path) -> None:
+    """dcmdump has nothing to say of the second file that it does not say of the first."""
+    assert not messages_of_dcmdump(after) - messages_of_dcmdump(before)
 
 
 def assert_untouched_but_for(edited: set[int], before: bytes, after: bytes, *, preamble_zeroed: bool = False) -> None:
