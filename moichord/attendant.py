@@ -90,12 +90,18 @@ class Attendant:
                 log.info("%s: %s", request.kind, outcome, extra=_about(request.submission))
         self._bulletin.publish(notices, sending)
 
+    def announce(self, notices: Sequence[str]) -> None:
+        """Publish what ails the daemon while it cannot carry anything out yet."""
+        self._bulletin.publish(notices, {})
+
     def _cancel(self, request: Request) -> str | None:
         """Stop it and move it to failed; None while a worker still has it in hand."""
         submission = request.submission
         if submission.state in FINISHED:
             self._cancellations.forget(submission.uuid)
             return f"it is {submission.state}"
+        if not self._cancellations.is_cancelled(submission.uuid):
+            log.info("cancel: asked for; what is being sent is ended first", extra=_about(submission))
         self._cancellations.cancel(submission.uuid)
         try:
             claimed = self._desk.transitions.claim_this(submission)

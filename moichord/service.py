@@ -185,19 +185,28 @@ class Service:
         try:
             state_uuid = database.open()
             rooms = furnish(self._settings, self._clock, database, state_uuid, self._clients, self._signals)
-            self._prepare(rooms, adopt_work=adopt_work)
-            self._serve(rooms)
+            if self._share_is_there(rooms):
+                self._prepare(rooms, adopt_work=adopt_work)
+                self._serve(rooms)
         finally:
             database.close()
             for client in self._clients.values():
                 client.close()
 
-    def _prepare(self, rooms: Rooms, *, adopt_work: bool) -> None:
-        """Own the folders and finish what an earlier run had begun; wait for a share that is not mounted yet."""
+    def _share_is_there(self, rooms: Rooms) -> bool:
+        """Wait for a share that is not mounted yet, and say once that it is missing; False if the daemon is to stop."""
+        said = None
         while (problem := rooms.intake.absence()) is not None:
-            log.error("%s; waiting for it", problem)
+            if problem != said:
+                log.error("%s; waiting for it", problem)
+                rooms.attendant.announce([problem])
+                said = problem
             if self._clock.wait(self._signals.stopping, self._settings.watch.scan_interval):
-                return
+                return False
+        return True
+
+    def _prepare(self, rooms: Rooms, *, adopt_work: bool) -> None:
+        """Own the folders and finish what an earlier run had begun."""
         for name in rooms.spool.prepare(adopt=adopt_work):
             log.warning("returned to the inbox from a work folder of another state", extra={"sample": name})
         recovered = recover(rooms.arrivals, rooms.transitions, rooms.endings, rooms.spool, rooms.manifest_of)

@@ -7,8 +7,6 @@ import pytest
 
 from moichord.sandbox.received import Received
 from moichord.sandbox.stand_in import StandInApis
-pytest.register_assert_rewrite("tests.integration.judges", "tests.integration.daemon")
-
 from tests.integration import orthanc as orthanc_server
 from tests.integration.daemon import Daemon, daemons
 

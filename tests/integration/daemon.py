@@ -45,18 +45,34 @@ class Daemon:
     def __init__(self, root: Path, environ: Mapping[str, str], settings: Mapping[str, Any] | None = None) -> None:
         self.root = root
         self.environ = dict(environ)
-        self.inbox, self.work, self.done, self.failed = (root / n for n in ("inbox", "work", "done", "failed"))
-        for folder in (self.inbox, self.done, self.failed):
-            folder.mkdir(parents=True, exist_ok=True)
+        root.mkdir()
         self.state = root / "state.db"
         self.config = root / "moichord.yaml"
         self.log_file = root / "daemon.log"
         self.log_file.touch()
-        folders = {name: str(getattr(self, name)) for name in ("inbox", "done", "failed")}
+        folders = {name: str(root / name) for name in ("inbox", "done", "failed")}
         self.settings = _laid_over(QUICK, {"folders": folders, "state": str(self.state)})
         self.configure(settings or {})
+        for folder in (self.inbox, self.done, self.failed):
+            folder.mkdir(exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._views = Views(Database(self.state))
+
+    @property
+    def inbox(self) -> Path:
+        return Path(self.settings["folders"]["inbox"])
+
+    @property
+    def work(self) -> Path:
+        return self.inbox.parent / "work"
+
+    @property
+    def done(self) -> Path:
+        return Path(self.settings["folders"]["done"])
+
+    @property
+    def failed(self) -> Path:
+        return Path(self.settings["folders"]["failed"])
 
     # Its life
 
@@ -65,14 +81,16 @@ class Daemon:
         self.settings = _laid_over(self.settings, changes)
         self.config.write_text(yaml.safe_dump(self.settings))
 
-    def start(self) -> "Daemon":
-        """Start it, and return when it says that it is ready."""
+    def start(self, says: str = " is ready") -> "Daemon":
+        """Start it, and return when it says that it is ready (or something else)."""
         begins = self.log_file.stat().st_size
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command("run"), cwd=self.root, env=self._environment(), stdout=log, stderr=log
             )
-        self.wait_for(lambda: " is ready" in self.log[begins:], "the daemon to be ready")
+        self.wait_for(
+            lambda: says in self.log_file.read_bytes()[begins:].decode(errors="replace"), f"the word {says!r}"
+        )
         return self
 
     def stop(self) -> int:

@@ -49,6 +49,10 @@ def read(content: bytes) -> Dataset:
     return pydicom.dcmread(io.BytesIO(content))
 
 
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def sop_instance_uid(content: bytes) -> str:
     return str(read(content).SOPInstanceUID)
 
@@ -127,7 +131,7 @@ def assert_receipt_is_true(
         received, sent = originals[image["path"]], arrived[image["sop_instance_uid"]]
         assert sop_instance_uid(received) == image["sop_instance_uid"]
         assert (image["size_received"], image["size_sent"]) == (len(received), len(sent))
-        assert image["sha256_sent"] == hashlib.sha256(sent).hexdigest()
+        assert image["sha256_sent"] == sha256(sent)
         assert_untouched_part_is_true(image["untouched"], received, sent)
         assert_untouched_part_is_true(image["untouched"], received, in_done[image["path"]])
         assert_changes_are_true(image["changes"], read(received), expected)

@@ -10,7 +10,7 @@ from pydicom.data import get_testdata_file
 
 from moichord.sample import Api, State, Step, Submission
 from moichord.sandbox.stand_in import StandInApis
-from tests.builders import new_uid, write_image
+from tests.builders import write_image
 from tests.integration import samples
 from tests.integration.conftest import RECORD, MakeDaemon
 from tests.integration.daemon import SETTLE_SECONDS, Daemon, failure_of, receipt_of
@@ -245,9 +245,7 @@ def test_wrong_credentials_hold_everything_until_they_are_right(
     assert_done_without_a_counted_try(daemon, ["HELD-1", "HELD-2"])
 
 
-@pytest.mark.parametrize(
-    ("api", "status"), [(Api.METADATA, 401), (Api.UPLOAD, 404), (Api.ANALYTICS, 403)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("api", "status"), [(Api.METADATA, 401), (Api.UPLOAD, 404), (Api.ANALYTICS, 403)], ids=str)
 def test_an_outage_answer_holds_samples_until_the_server_is_well_again(
     api: Api, status: int, daemon: Daemon, apis: StandInApis, originals: Path
 ) -> None:
@@ -316,9 +314,9 @@ def test_a_500_that_recovers_is_tried_again(daemon: Daemon, apis: StandInApis, o
 def test_a_sample_whose_images_answer_500_for_ever_fails_and_the_others_do_not(
     make_daemon: MakeDaemon, apis: StandInApis, originals: Path
 ) -> None:
-    daemon = make_daemon({"retry": {"max_tries": 2, "max_delay": "100ms"}}).start()
+    daemon = make_daemon({"retry": {"max_tries": 2, "first_delay": "2s", "max_delay": "2s"}}).start()
     apis.fail_for(lambda r: r.api is Api.UPLOAD and str(r.patient_id).startswith(BAD), status=500)
-    bad = samples.small_sample(originals / BAD)
+    bad = samples.small_sample(originals / BAD, images=1)
     samples.drop(bad, daemon.inbox)
     number = 0
 
