@@ -80,7 +80,7 @@ def run_once(options: OneShot, environ: Mapping[str, str], *, clock: Clock | Non
 def _start_log(options: OneShot, found: Variables) -> None:
     keys = (found.values.get(name, "").strip() for name, (_, key) in ENVIRONMENT.items() if key == "key")
     stream = sys.stderr if options.console_logs else None
-    logs.setup(file=Path(LOG_FILE), stream=stream, secrets=tuple(keys), colour="NO_COLOR" not in found.values)
+    logs.setup(file=Path(LOG_FILE), stream=stream, secrets=tuple(keys), colour=not found.values.get("NO_COLOR"))
 
 
 def _ended(options: OneShot, found: Variables, clock: Clock, progress: Progress, voice: Voice) -> int:
