@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 ATTENTION_SECONDS = 0.5
 RESTART_SECONDS = 5.0
+HEED_SIGNALS_SECONDS = 0.1
 
 
 def serve(settings: Settings, *, adopt_work: bool = False) -> None:
@@ -171,13 +172,22 @@ class Service:
         self._clock = clock
         self._signals = Signals(threading.Event(), threading.Event(), Bell())
         self._clients = wiring.clients(settings, clock)
+        self._asked_to_stop = 0
+        self._never = threading.Event()
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Stop; the second time, at once."""
-        if self._signals.stopping.is_set():
-            self._stop_requests()
-        self._signals.stopping.set()
-        self._signals.ring.set()
+        """Count: one signal stops the daemon, a second one ends the requests in flight as well.
+
+        Nothing more, since the handler runs in the middle of whatever the main thread does, which may hold any lock.
+        """
+        self._asked_to_stop += 1
+
+    def _rest(self, seconds: float) -> bool:
+        """Let the main thread rest; say whether the daemon is to stop."""
+        until = self._clock.monotonic() + seconds
+        while not self._asked_to_stop and (left := until - self._clock.monotonic()) > 0:
+            self._clock.wait(self._never, min(left, HEED_SIGNALS_SECONDS))
+        return self._asked_to_stop > 0
 
     def run(self, *, adopt_work: bool = False) -> None:
         """From recovery to the last thread's end."""
@@ -201,7 +211,7 @@ class Service:
                 log.error("%s; waiting for it", problem)
                 rooms.attendant.announce([problem])
                 said = problem
-            if self._clock.wait(self._signals.stopping, self._settings.watch.scan_interval):
+            if self._rest(self._settings.watch.scan_interval):
                 return False
         return True
 
@@ -233,14 +243,15 @@ class Service:
         log.info("moichord has stopped")
 
     def _attend(self, rooms: Rooms) -> None:
-        stopping = self._signals.stopping
-        while not stopping.is_set():
+        """Serve the people until a signal comes."""
+        rest = 0.0
+        while not self._rest(rest):
             try:
                 rooms.attendant.look(rooms.intake.notices, rooms.sending.by_submission())
+                rest = ATTENTION_SECONDS
             except Exception:
                 log.exception("a request could not be carried out; it is tried again")
-                self._clock.wait(stopping, RESTART_SECONDS)
-            self._clock.wait(stopping, ATTENTION_SECONDS)
+                rest = RESTART_SECONDS
 
     def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=self._guarded, args=(name, body), name=name, daemon=True)
@@ -260,13 +271,15 @@ class Service:
         """Let the requests in flight finish, for `drain_timeout` at most."""
         log.info("stopping: requests in flight may take %g s more", self._settings.drain_timeout)
         deadline = self._clock.monotonic() + self._settings.drain_timeout
-        for thread in threads:
-            thread.join(max(0.0, deadline - self._clock.monotonic()))
-        if any(thread.is_alive() for thread in threads):
-            log.warning("drain_timeout is over: requests in flight are broken off")
-            self._stop_requests()
+        while any(thread.is_alive() for thread in threads):
+            if self._asked_to_stop > 1 or self._clock.monotonic() > deadline:
+                log.warning("requests in flight are broken off")
+                self._stop_requests()
+                break
             for thread in threads:
-                thread.join()
+                thread.join(HEED_SIGNALS_SECONDS)
+        for thread in threads:
+            thread.join()
 
     def _stop_requests(self) -> None:
         for client in self._clients.values():
