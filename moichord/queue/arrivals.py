@@ -73,7 +73,7 @@ _WITHDRAW = delete(submissions).where(
     submissions.c.uuid == bindparam("of"), submissions.c.state == str(State.RECEIVING), _CLAIMED
 )
 _IN_WORK = submissions.c.state.in_([str(state) for state in State if state not in FINISHED])
-_BUSY = select(submissions.c.sample_id).where(or_(_IN_WORK, submissions.c.intent.is_not(None))).distinct()
+_BUSY = select(submissions.c.sample_id).where(or_(_IN_WORK, submissions.c.intent == "bring_back")).distinct()
 _IS_BUSY = _BUSY.where(submissions.c.sample_id == bindparam("of"))
 _INTENDED = select(submissions).where(_CLAIMED)
 
@@ -105,7 +105,7 @@ class Arrivals:
         self._database.write(unit)
 
     def busy_samples(self) -> set[str]:
-        """The sample IDs that have a submission in work, or on its way there or out."""
+        """The sample IDs that have a submission in work, or on its way back there."""
         with self._database.read() as connection:
             return set(connection.execute(_BUSY).scalars())
 

@@ -149,8 +149,7 @@ class Database:
             with connection.begin():
                 results = [unit(connection) for unit, _ in gathered]
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the unit's caller, not to this thread
-            if isinstance(error, DBAPIError):
-                self._drop_connection()
+            self._require_idle()
             if len(gathered) > 1:
                 for one in gathered:
                     self._commit([one])
@@ -167,10 +166,18 @@ class Database:
             self._connection = self._engine.connect()
         return self._connection
 
-    def _drop_connection(self) -> None:
-        # After a failed commit nothing about the connection is trusted: the next unit gets a new one.
-        if self._connection is not None:
+    def _require_idle(self) -> None:
+        """After a failed commit: a connection that could not even go back is given up.
+
+        A good one is kept. It holds SQLite's shared memory, which on a full disk could not be made again, and without
+        which nobody could read the state either.
+        """
+        if self._connection is not None and self._connection.in_transaction():
             self._connection.invalidate()
+            self._drop_connection()
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
             self._connection.close()
             self._connection = None
 

@@ -7,7 +7,7 @@ of a newer moichord.
 import uuid
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, bindparam, inspect, select
 
 from moichord import __version__
 from moichord.errors import StateUnusable
@@ -16,6 +16,10 @@ from moichord.sample import Api
 
 # version -> what brings a database of that version to the next one
 STEPS: Mapping[int, Callable[[Connection], None]] = {}
+
+_FACT = select(schema.facts.c.value).where(schema.facts.c.name == bindparam("of"))
+_FORGET = schema.facts.delete().where(schema.facts.c.name == bindparam("of"))
+_WRITE = schema.facts.insert()
 
 
 def migrate(connection: Connection) -> None:
@@ -39,8 +43,7 @@ def require_current(version: object) -> None:
     """Refuse a database that another version of moichord works with; only the daemon brings one forward."""
     if version != schema.SCHEMA_VERSION:
         raise StateUnusable(
-            f"The state database has schema version {version}; moichord {__version__} reads "
-            f"{schema.SCHEMA_VERSION}.",
+            f"The state database has schema version {version}; moichord {__version__} reads {schema.SCHEMA_VERSION}.",
             remedy="Use the moichord that the daemon runs; after an upgrade, restart the daemon first.",
         )
 
@@ -63,11 +66,11 @@ def create(connection: Connection) -> None:
 
 def fact(connection: Connection, name: str) -> object:
     """A single value of the state, or None."""
-    return connection.execute(select(schema.facts.c.value).where(schema.facts.c.name == name)).scalar()
+    return connection.execute(_FACT, {"of": name}).scalar()
 
 
 def set_fact(connection: Connection, name: str, value: object) -> None:
     """Write a single value of the state; None removes it."""
-    connection.execute(schema.facts.delete().where(schema.facts.c.name == name))
+    connection.execute(_FORGET, {"of": name})
     if value is not None:
-        connection.execute(schema.facts.insert(), {"name": name, "value": value})
+        connection.execute(_WRITE, {"name": name, "value": value})

@@ -4,7 +4,8 @@ Owns the database's shape. It must not know how rows are changed (`transitions`,
 or read for people (`views`). No error leaves it.
 
 Times are seconds since the epoch, UTC, as floats. A folder's name and an image's path are bytes, because file names
-are bytes. Columns named `result`, `reply`, `detail` hold JSON.
+are bytes. Columns named `result`, `reply`, `detail` hold JSON. A `number` is never given again, so that what is said
+of a deleted row cannot hit a newer one.
 
     receiving ──take──> ready ──claim──> processing ──finish──> done
         (arrivals)       ^ ^                │  │ ├──fail────> failed ────┐
@@ -193,6 +194,7 @@ images = Table(
     Column("tail_digest", String),
     Column("sha256", String),
     Index("images_of_submission", "submission"),
+    sqlite_autoincrement=True,
 )
 
 circuits = Table(  # one per API; `outage.Circuit` persisted
@@ -222,6 +224,7 @@ history = Table(  # one row for every change of state and every request of a per
     Index("history_at", "at"),
     Index("history_of_sample", "sample_id", "number"),
     Index("history_of_submission", "submission"),
+    sqlite_autoincrement=True,
 )
 
 requests = Table(  # what people asked for; the daemon carries it out
@@ -235,4 +238,5 @@ requests = Table(  # what people asked for; the daemon carries it out
     Column("done_at", Double),
     Column("outcome", Sentence),
     Index("requests_open", "done_at"),
+    sqlite_autoincrement=True,
 )

@@ -70,7 +70,7 @@ _WAIT = (
 )
 _ADD_HELD = (
     update(submissions)
-    .where(s.state.not_in([str(state) for state in FINISHED]), s.held_since.is_(None))
+    .where(s.state.in_([str(state) for state in State if state not in FINISHED]), s.held_since.is_(None))
     .values(held_seconds=s.held_seconds + bindparam("more"))
 )
 _STEP = select(steps).where(steps.c.submission == bindparam("of"), steps.c.step == bindparam("at_step"))

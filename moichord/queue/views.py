@@ -6,7 +6,7 @@ Errors: none of its own.
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, exists, func, or_, select
 
 from moichord.outage import Circuit
 from moichord.queue import migrations
@@ -17,7 +17,12 @@ from moichord.queue.rows import event_of, image_of, step_of, submission_of
 from moichord.queue.schema import arrivals, circuits, history, images, steps, submissions
 from moichord.sample import FINISHED, Event, Image, State, Step, StepRecord, Submission
 
-_FINISHED = [str(state) for state in FINISHED]
+# Named one by one, so that an index finds them among the many that have ended.
+_IN_WORK = submissions.c.state.in_([str(state) for state in State if state not in FINISHED])
+_newer = submissions.alias("newer").c
+_IS_NEWEST = ~exists().where(
+    _newer.sample_id == submissions.c.sample_id, _newer.attempt_number > submissions.c.attempt_number
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,9 @@ class Views:
         """What arrives, what is in work, and the `recent` submissions that finished last."""
         s = submissions.c
         with self._database.read() as connection:
-            waiting = _submissions(
-                connection, select(submissions).where(s.state.not_in(_FINISHED)).order_by(s.taken_at)
-            )
-            ended = select(submissions).where(s.state.in_(_FINISHED)).order_by(s.finished_at.desc()).limit(recent)
+            waiting = _submissions(connection, select(submissions).where(_IN_WORK).order_by(s.taken_at))
+            moved = or_(s.intent.is_(None), s.intent != "conclude")
+            ended = select(submissions).where(s.finished_at > 0, moved).order_by(s.finished_at.desc()).limit(recent)
             counted = connection.execute(select(s.state, func.count()).group_by(s.state))
             paused = migrations.fact(connection, "paused_at")
             notices = migrations.fact(connection, "notices")
@@ -94,13 +98,8 @@ class Views:
     def in_state(self, *states: State) -> list[Submission]:
         """The newest submission of each sample ID, where it is in one of `states`; oldest first."""
         s = submissions.c
-        newest = select(s.sample_id, func.max(s.attempt_number).label("last")).group_by(s.sample_id).subquery()
-        wanted = (
-            select(submissions)
-            .join(newest, (s.sample_id == newest.c.sample_id) & (s.attempt_number == newest.c.last))
-            .where(s.state.in_([str(state) for state in states]))
-            .order_by(s.taken_at)
-        )
+        those = s.state.in_([str(state) for state in states])
+        wanted = select(submissions).where(those, _IS_NEWEST).order_by(s.taken_at)
         with self._database.read() as connection:
             return _submissions(connection, wanted)
 
@@ -121,11 +120,14 @@ class Views:
 
     def history(self, sample_id: str | None, since: float | None, limit: int = 10_000) -> list[Event]:
         """Rows of history, oldest first; at most the `limit` newest."""
-        wanted = select(history).order_by(history.c.number.desc()).limit(limit)
+        wanted = select(history).limit(limit)
         if sample_id is not None:
             wanted = wanted.where(history.c.sample_id == sample_id)
+        elif since is not None:
+            wanted = wanted.order_by(history.c.at.desc())  # else the whole history would be gone through
         if since is not None:
             wanted = wanted.where(history.c.at >= since)
+        wanted = wanted.order_by(history.c.number.desc())
         with self._database.read() as connection:
             return [event_of(row) for row in connection.execute(wanted)][::-1]
 
@@ -171,7 +173,7 @@ def _progress(connection: Connection) -> dict[str, Progress]:
             func.coalesce(func.sum(length).filter(acknowledged), 0),
         )
         .join(submissions, submissions.c.uuid == i.submission)
-        .where(submissions.c.state.not_in(_FINISHED), i.carried.is_(False), i.duplicate_of.is_(None))
+        .where(_IN_WORK, i.carried.is_(False), i.duplicate_of.is_(None))
         .group_by(i.submission)
     )
     return {row[0]: Progress(row[1], row[2], int(row[3]), int(row[4])) for row in connection.execute(wanted)}
