@@ -110,7 +110,9 @@ class Attendant:
         if claimed.intent == "conclude":
             self._desk.conclusion.carry_out(claimed)
         else:
-            self._desk.conclusion.conclude(claimed, State.CANCELLED, reason=CANCELLED_TEXT, remedy=CANCELLED_REMEDY)
+            self._desk.conclusion.conclude(
+                claimed, State.CANCELLED, reason=CANCELLED_TEXT, remedy=CANCELLED_REMEDY, brief=CANCELLED_TEXT
+            )
         self._cancellations.forget(submission.uuid)
         return "cancelled"
 

@@ -36,14 +36,15 @@ class Conclusion:
         *,
         reason: str | None = None,
         remedy: str | None = None,
+        brief: str | None = None,
         keep_images: bool = True,
     ) -> None:
-        """End `submission` as `outcome`: done, failed or cancelled."""
+        """End `submission` as `outcome`: done, failed or cancelled. `brief` is the reason as it may be logged."""
         place = self._spool.free_name(kind_of(outcome), submission.folder_name, submission.attempt_number)
         decided = self._endings.conclude(submission, outcome, place, reason, remedy)
-        self.carry_out(decided, keep_images=keep_images)
+        self.carry_out(decided, brief=brief, keep_images=keep_images)
 
-    def carry_out(self, submission: Submission, *, keep_images: bool = True) -> None:
+    def carry_out(self, submission: Submission, *, brief: str | None = None, keep_images: bool = True) -> None:
         """Bring a submission whose outcome is decided to its place; repeats what a crash interrupted."""
         if submission.outcome is None or submission.place is None:
             raise ValueError(f"submission {submission.uuid} has no outcome yet")
@@ -59,7 +60,7 @@ class Conclusion:
         log.log(
             logging.INFO if state is State.DONE else logging.WARNING,
             "%s",
-            state if submission.reason is None else f"{state}: {submission.reason}",
+            state if brief is None else f"{state}: {brief}",
             extra={"sample": submission.sample_id, "submission": submission.uuid, "step": str(submission.step)},
         )
 

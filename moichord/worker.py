@@ -46,11 +46,12 @@ DOOMED_REMEDY = "When the folder is complete and correct, drop it into the inbox
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a submission ends: done, failed or cancelled, why, and what a person can do."""
+    """How a submission ends: done, failed or cancelled, why, and what a person can do. `brief` is the why for logs."""
 
     outcome: State
     reason: str | None = None
     remedy: str | None = None
+    brief: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,19 @@ class Turns:
         about = {"sample": submission.sample_id, "submission": submission.uuid}
         log.info("processing", extra={**about, "step": str(submission.step)})
         try:
+            self._take_turn(trip, submission, rules)
+        except StateUnwritable as error:
+            # What was not committed has not happened. The row says processing: given back once writing works.
+            log.error("%s", error, extra=about)
+            self._give_back(submission, str(error))
+        except Exception:
+            log.exception("unforeseen; tried again later", extra={**about, "step": str(trip.step)})
+            self._after_the_unforeseen(trip, submission, rules)
+
+    def _take_turn(self, trip: Trip, submission: Submission, rules: Rules) -> None:
+        """A turn that may end in waiting, without a fault of the sample's own."""
+        about = {"sample": submission.sample_id, "submission": submission.uuid}
+        try:
             self._turn(trip, submission, rules)
         except Stopped as stopped:
             self._transitions.release(submission, str(stopped))
@@ -163,13 +177,6 @@ class Turns:
         except (OSError, Moved) as error:
             log.error("waiting: %s", error, extra={**about, "step": str(trip.step)})
             self._transitions.hold(submission, _trouble(error), "disk", TROUBLE_SECONDS)
-        except StateUnwritable as error:
-            # What was not committed has not happened. The row says processing: given back once writing works.
-            log.error("%s", error, extra=about)
-            self._give_back(submission, str(error))
-        except Exception:
-            log.exception("unforeseen; tried again later", extra={**about, "step": str(trip.step)})
-            self._after_the_unforeseen(trip, submission, rules)
 
     def _turn(self, trip: Trip, submission: Submission, rules: Rules) -> None:
         """Run the pipeline and end the submission, if it comes to an end in this turn."""
@@ -184,6 +191,7 @@ class Turns:
                 ending.outcome,
                 reason=ending.reason,
                 remedy=ending.remedy,
+                brief=ending.brief,
                 keep_images=keep_images,
             )
 
@@ -194,12 +202,12 @@ class Turns:
                 raise SampleFailure(f"{submission.doomed}.", remedy=DOOMED_REMEDY)
             run(trip)
         except SampleFailure as failure:
-            return Ending(State.FAILED, failure.problem, failure.remedy)
+            return Ending(State.FAILED, failure.problem, failure.remedy, failure.brief)
         except ApiFailure as failure:
             return self._after_failed_request(trip, submission, failure, rules)
         except Stopped:
             if self._cancellations.is_cancelled(submission.uuid):
-                return Ending(State.CANCELLED, CANCELLED_TEXT, CANCELLED_REMEDY)
+                return Ending(State.CANCELLED, CANCELLED_TEXT, CANCELLED_REMEDY, CANCELLED_TEXT)
             raise
         return Ending(State.DONE)
 
@@ -210,7 +218,7 @@ class Turns:
         if isinstance(decision, GiveUp):
             problem = f"{failure.problem} ({decision.why})" if decision.why else failure.problem
             detail = f" The server wrote: {failure.detail}" if failure.detail else ""
-            return Ending(State.FAILED, problem + detail, failure.remedy)
+            return Ending(State.FAILED, problem + detail, failure.remedy, problem)
         log.warning(
             "waiting: %s",
             failure.problem,
