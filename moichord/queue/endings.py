@@ -14,7 +14,7 @@ from moichord.clock import Clock
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember, submission_of
-from moichord.queue.schema import images, steps, submissions
+from moichord.queue.schema import images, requests, steps, submissions
 from moichord.sample import FINISHED, State, Step, Submission
 
 s = submissions.c
@@ -90,6 +90,11 @@ _RESET_STEPS = (
 _FORGET_STEPS = steps.delete().where(
     steps.c.submission == bindparam("of"), steps.c.step.in_(bindparam("which", expanding=True))
 )
+_CARRIED_OUT = (
+    update(requests)
+    .where(requests.c.submission == bindparam("of"), requests.c.kind == "retry", requests.c.done_at.is_(None))
+    .values(done_at=bindparam("now"), outcome=bindparam("came"))
+)
 _CLEAR_REFUSALS = update(images).where(images.c.submission == bindparam("of")).values(refused=None)
 
 
@@ -163,13 +168,15 @@ class Endings:
         self._database.write(unit)
 
     def reopened(self, submission: Submission, manifest: str) -> None:
-        """Result of `retry`: the folder is in work again, durably."""
+        """Result of `retry`: the folder is in work again, durably, and what was asked for is carried out."""
         now = self._clock.now()
 
         def unit(connection: Connection) -> None:
             values = {"of": submission.uuid, "seen": manifest, "now": now}
             exactly_one(connection.execute(_BROUGHT_BACK, values).rowcount, submission.uuid, "continue it")
             remember(connection, submission, now, State.READY, "retried by request")
+            step = connection.execute(_ONE, {"of": submission.uuid}).one().step
+            connection.execute(_CARRIED_OUT, {"of": submission.uuid, "now": now, "came": f"goes on at {step}"})
 
         self._database.write(unit)
 
