@@ -56,6 +56,9 @@ def _folder(key: str, folder: Path) -> Finding:
     try:
         if not stat.S_ISDIR(folder.stat().st_mode):
             return failed(key, f"{folder} is not a folder.", f"Make it one, or change folders.{key}.")
+    except PermissionError as error:
+        remedy = "Let moichord's user look into every folder above it: sudo chmod o+x (or g+x) on each."
+        return failed(key, f"{folder}: {error.strerror}.", remedy)
     except OSError as error:
         remedy = f"Create it, mount the share that holds it, or change folders.{key}."
         return failed(key, f"{folder}: {error.strerror}.", remedy)

@@ -11,7 +11,7 @@ from moichord.cli import main
 from moichord.config import example
 from moichord.queue.database import Database
 from moichord.queue.holder import lock_of
-from moichord.sample import State, Step
+from moichord.sample import RECEIPT_NAME, State, Step
 from tests.unit.status.lab import HandClock, Lab
 
 Said = pytest.CaptureFixture[str]
@@ -217,8 +217,14 @@ def test_analytics_of_a_done_sample_can_be_repeated(lab: Lab) -> None:
     assert asked(lab) == [("retry", "MO-2", Step.ANALYTICS)]
 
 
+def with_another_receipt(folder: Path) -> None:
+    (folder / RECEIPT_NAME).write_text('{"submission": "3f9b0c6e-9f6b-4c1c-8f0e-6f6d8f3d1a11"}')
+
+
 @pytest.mark.parametrize(
-    "spoil", [shutil.rmtree, lambda folder: next(folder.iterdir()).unlink()], ids=["gone", "altered"]
+    "spoil",
+    [shutil.rmtree, lambda folder: next(folder.iterdir()).unlink(), with_another_receipt],
+    ids=["gone", "altered", "of another"],
 )
 def test_a_folder_that_is_gone_or_altered_is_refused_by_name(
     lab: Lab, spoil: Callable[[Path], None], capsys: Said
