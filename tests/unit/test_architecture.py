@@ -4,6 +4,7 @@ The tables below are the plan. A module that no table knows fails here: give it 
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -251,3 +252,14 @@ def last_line(node: ast.Module | ast.FunctionDef) -> int:
 def test_no_room_has_a_name_that_says_nothing() -> None:
     empty = {"common", "helpers", "manager", "misc", "util", "utils"}
     assert [name for name in modules() if empty & set(name.split("."))] == []
+
+
+def test_the_code_structure_table_of_the_readme_names_every_room_and_no_other() -> None:
+    readme = (PACKAGE.parent / "README.md").read_text("utf-8")
+    table = readme[readme.index("## The code") :]
+    named = {name.rstrip("/") for name in re.findall(r"`((?:moichord|tests)/[\w./]+)`", table)}
+    rooms = {
+        f"moichord/{path.name}" for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    } - {"moichord/__init__.py"}
+    assert rooms - named == set()
+    assert {name for name in named if not (PACKAGE.parent / name).exists()} == set()
