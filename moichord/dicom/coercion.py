@@ -8,6 +8,7 @@ Errors: `Unfit`, naming the attribute and the source of the wanted value.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 
 from moichord.dicom import charset
 from moichord.dicom.encoding import DIGITAL_SIGNATURES, MAC_PARAMETERS, TEXT_VRS, Edit, Encoding
@@ -71,7 +72,7 @@ def coerce(
     if record_changes:
         edits |= _record(present, edits, earlier, provenance, terms)
     elif earlier is not None and earlier != present.values[ORIGINAL_ATTRIBUTES_SEQUENCE]:
-        edits[ORIGINAL_ATTRIBUTES_SEQUENCE] = Edit(ORIGINAL_ATTRIBUTES_SEQUENCE, earlier.vr, earlier.value)
+        edits[ORIGINAL_ATTRIBUTES_SEQUENCE] = Edit(ORIGINAL_ATTRIBUTES_SEQUENCE, *astuple(earlier))
     if stripped:
         notes += ("digital signatures were removed, since the changes make them invalid",)
     edits |= stripped | {edit.tag: edit for edit in recoded}

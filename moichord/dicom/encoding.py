@@ -76,11 +76,15 @@ class Element:
 
 
 class Edit(NamedTuple):
-    """One top-level element as it shall be: the encoded, padded `value` replaces any other; None removes it."""
+    """One top-level element as it shall be: the encoded, padded `value` replaces any other; None removes it.
+
+    `delimited` gives a sequence undefined length; its delimiter is not in `value`.
+    """
 
     tag: int
     vr: str
     value: bytes | None
+    delimited: bool = False
 
 
 def encoding_of(transfer_syntax: str) -> Encoding:
@@ -123,6 +127,12 @@ def encode_element(tag: int, vr: str, value: bytes, encoding: Encoding) -> bytes
             raise Malformed(f"{len(value)} bytes are too many for a value of VR {vr}", tag=tag)
         return start + vr.encode("ascii") + struct.pack(encoding.order + "H", len(value)) + value
     return start + vr.encode("ascii") + b"\0\0" + struct.pack(encoding.order + "I", len(value)) + value
+
+
+def encode_delimited(tag: int, vr: str, items: bytes, encoding: Encoding) -> bytes:
+    """A sequence of undefined length around encoded items (PS3.5 7.5.2)."""
+    start = encode_element(tag, vr, b"", encoding)[:-4] + b"\xff\xff\xff\xff"
+    return start + items + struct.pack(encoding.order + "HHI", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
 
 
 def encode_item(content: bytes, encoding: Encoding) -> bytes:

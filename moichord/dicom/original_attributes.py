@@ -39,7 +39,7 @@ class Signature:
 
 
 def append(earlier: Raw | None, previous: Sequence[Previous], signature: Signature, encoding: Encoding) -> Edit:
-    """The sequence with one item more; `earlier` holds the present items without a sequence delimiter.
+    """The sequence with one item more, behind the `earlier` ones.
 
     A sequence that a sender wrote as UN stays UN, whose content is implicit VR little endian (PS3.5 6.2.2 note 4).
     """

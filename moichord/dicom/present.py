@@ -43,7 +43,7 @@ def read_present(file: PositionedFile, part10: Part10, wanted: Sequence[Wanted],
     """
     tags = [*(one.attribute.tag for one in wanted), *_ALWAYS]
     values = {tag: found for tag in tags if (found := raw(file, part10, tag)) is not None}
-    values |= {tag: found for tag in _SEQUENCES if (found := _items(file, part10, tag)) is not None}
+    values |= {tag: found for tag in _SEQUENCES if (found := raw(file, part10, tag, _RECORD_LIMIT)) is not None}
     terms = character_set(file, part10)
     in_ascii = record.isascii() and all(one.value.isascii() for one in wanted)
     return Present(
@@ -69,10 +69,8 @@ def other_text(file: PositionedFile, part10: Part10, terms: tuple[str, ...], bud
             return OtherText(out_of_reach=f"{name} behind the pixel data may have other text")
         if left < 0:
             return OtherText(out_of_reach=f"{name} is too long to be re-encoded")
-        if element.length == UNDEFINED and effective_vr(element.vr, element.tag) != "SQ":
-            return OtherText(out_of_reach=f"{name} is a private sequence and may have other text")
-        if (items := _items(file, part10, element.tag)) is not None:
-            found[element.tag] = items
+        if (value := raw(file, part10, element.tag, _RECORD_LIMIT)) is not None:
+            found[element.tag] = value
     return OtherText(found)
 
 
@@ -111,12 +109,3 @@ def _is_value_plain(walker: Walker, vr: str, offset: int, length: int, terms: tu
     if vr in KNOWN_VRS and vr not in TEXT_VRS and vr != "UN":
         return True
     return length <= _RECORD_LIMIT and charset.is_plain(walker.window.bytes_at(offset, length), terms)
-
-
-def _items(file: PositionedFile, part10: Part10, tag: int) -> Raw | None:
-    """A value of any length that is accepted; a sequence without the delimiter that ends one of undefined length."""
-    found = raw(file, part10, tag, _RECORD_LIMIT)
-    element = part10.find(tag)
-    if found is None or element is None or element.length != UNDEFINED:
-        return found
-    return Raw(found.vr, found.value[:-8])

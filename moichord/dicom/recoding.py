@@ -33,10 +33,10 @@ _GROUP = 0xFFFF0000
 def in_utf8(tag: int, found: Raw, encoding: Encoding, terms: tuple[str, ...]) -> bytes | None:
     """The value of a top-level element in UTF-8, of even length; None if it holds no text but ASCII.
 
-    The items of a sequence keep their form, defined or undefined length, and the sequence comes without a delimiter.
+    Items, and the sequences in them, keep their form: defined or undefined length.
     """
     try:
-        return _Recoder(terms, tag).value(tag, found.vr, memoryview(found.value), encoding, 0)
+        return _Recoder(terms, tag).value(tag, found.vr, memoryview(found.value), encoding, 0, found.delimited)
     except Malformed as error:
         raise Unfit(f"element {tag_text(tag)} cannot be read: {error.problem}", tag=tag) from error
 

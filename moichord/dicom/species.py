@@ -46,7 +46,7 @@ class Coded(NamedTuple):
 
 
 def coded_species(found: Raw, encoding: Encoding, terms: tuple[str, ...]) -> Coded | None:
-    """The species of the sequence's only item; None if there is none. `found` comes without a delimiter."""
+    """The species of the sequence's only item; None if there is none."""
     nested = Nested(PATIENT_SPECIES_CODE_SEQUENCE, IMPLICIT_LITTLE if found.vr == "UN" else encoding)
     items = list(nested.items(memoryview(found.value)))
     if len(items) != 1:

@@ -23,6 +23,7 @@ from moichord.dicom.encoding import (
     TRAILING_PADDING,
     Edit,
     Element,
+    encode_delimited,
     encode_element,
 )
 from moichord.dicom.errors import Changed, Malformed
@@ -270,7 +271,8 @@ def _new_dataset(file: PositionedFile, part10: Part10, edits: Sequence[Edit], en
 
 
 def _encoded(edit: Edit, part10: Part10) -> bytes:
-    return encode_element(edit.tag, edit.vr, edit.value or b"", part10.encoding)
+    encode = encode_delimited if edit.delimited else encode_element
+    return encode(edit.tag, edit.vr, edit.value or b"", part10.encoding)
 
 
 def _counts_bytes(element: Element, groups: set[int]) -> bool:

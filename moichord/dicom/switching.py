@@ -45,7 +45,7 @@ def other_text_in_utf8(present: Present, decisions: Sequence[Decision]) -> list[
             lacking = next((d.wanted.origin for d in decisions), "the record of the changes")
             raise _stuck(lacking, present, error.problem, decisions) from error
         if value is not None:
-            edits.append(Edit(tag, found.vr, value))
+            edits.append(Edit(tag, found.vr, value, found.delimited))
     return edits
 
 
@@ -60,7 +60,7 @@ def earlier_records(present: Present, terms: tuple[str, ...]) -> Raw | None:
     declaration = present.values.get(SPECIFIC_CHARACTER_SET)
     said = declaration.value if declaration is not None and declaration.value.strip(b" \0") else _ASCII
     items = declared_in_items(ORIGINAL_ATTRIBUTES_SEQUENCE, earlier, present.encoding, present.terms, said)
-    return earlier if items is None else Raw(earlier.vr, items)
+    return earlier if items is None else Raw(earlier.vr, items, earlier.delimited)
 
 
 def declaration_change(present: Present) -> Change:

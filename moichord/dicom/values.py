@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 
 from moichord.dicom import charset
-from moichord.dicom.encoding import IMPLICIT_LITTLE, TEXT_VRS, Encoding
+from moichord.dicom.encoding import IMPLICIT_LITTLE, TEXT_VRS, UNDEFINED, Encoding
 from moichord.dicom.errors import Incomplete, Malformed, Unfit
 from moichord.dicom.part10 import Part10
 from moichord.dicom.reading import PositionedFile
@@ -22,14 +22,18 @@ _SINGLE = frozenset(["ST", "LT", "UT", "UR"])
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A value as it lies in the file: `vr` as stated there ("" in implicit VR), `value` with its padding."""
+    """A value as it lies in the file: `vr` as stated there ("" in implicit VR), `value` with its padding.
+
+    `delimited`: its length is undefined, which makes it a sequence; the delimiter at its end is not in `value`.
+    """
 
     vr: str
     value: bytes
+    delimited: bool = False
 
 
 def raw(file: PositionedFile, part10: Part10, tag: int, limit: int = SMALL) -> Raw | None:
-    """The bytes of a top-level value, delimiters of an undefined length included; None if the element is absent."""
+    """The bytes of a top-level value; None if the element is absent."""
     element = part10.find(tag)
     if element is None:
         return None
@@ -39,6 +43,8 @@ def raw(file: PositionedFile, part10: Part10, tag: int, limit: int = SMALL) -> R
     value = file.read_at(element.value_offset, length)
     if len(value) < length:
         raise Incomplete("the file ends inside a value", tag=tag, offset=element.offset, need=length, have=len(value))
+    if element.length == UNDEFINED:
+        return Raw(element.vr, value[:-8], delimited=True)
     return Raw(element.vr, value)
 
 
@@ -79,6 +85,8 @@ def effective_vr(vr: str, tag: int) -> str:
 
 def text_of(found: Raw, tag: int, encoding: Encoding, terms: tuple[str, ...]) -> str:
     """A value as text, padding removed; several values stay joined by backslashes."""
+    if found.delimited:
+        raise Malformed("a value of undefined length is no text", tag=tag)
     vr = effective_vr(found.vr, tag)
     if vr in _NUMBERS:
         return _numbers(found, tag, vr, IMPLICIT_LITTLE if found.vr == "UN" else encoding)

@@ -65,7 +65,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class OtherText:
-    """The top-level elements that hold text, at any depth, which is not provably ASCII; sequences without delimiter.
+    """The top-level elements that hold text, at any depth, which is not provably ASCII.
 
     `out_of_reach` says which element cannot be re-encoded, and why; "" if all can be tried.
     """
@@ -78,8 +78,8 @@ class OtherText:
 class Present:
     """What an image holds, as far as coercion needs it.
 
-    `values` are the top-level elements by tag; the items of sequences come without a delimiter. `other_text` is only
-    looked up where the character set may have to change. `signed`: the image bears a digital signature.
+    `values` are the top-level elements by tag. `other_text` is only looked up where the character set may have to
+    change. `signed`: the image bears a digital signature.
     """
 
     encoding: Encoding
