@@ -1,0 +1,257 @@
+"""The one pool of upload threads: fair, bounded, and never stuck."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from moichord.errors import ApiRefusal, ApiTransient, Stopped
+from moichord.pipeline.upload_pool import BUFFER_SIZE, Bench, Job, UploadPool
+from moichord.sample import Api
+
+LONG = 30
+
+
+def never(_error: BaseException) -> bool:
+    return False
+
+
+def always(_error: BaseException) -> bool:
+    return True
+
+
+def nothing(_bench: Bench) -> None:
+    """A job that is done at once."""
+
+
+@pytest.fixture
+def pool() -> Iterator[UploadPool]:
+    one = UploadPool(4)
+    yield one
+    one.close()
+
+
+class Gate:
+    """Jobs that say when they began, and end when they are let."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._allowed = 0
+        self.begun: list[str] = []
+        self.running = 0
+        self.most = 0
+
+    def job(self, name: str, error: BaseException | None = None, *, within_slot: bool = False) -> Job:
+        def wait() -> None:
+            with self._changed:
+                self.begun.append(name)
+                self.running += 1
+                self.most = max(self.most, self.running)
+                self._changed.notify_all()
+                assert self._changed.wait_for(lambda: self._allowed > 0, LONG)
+                self._allowed -= 1
+                self.running -= 1
+                self._changed.notify_all()
+
+        def do(bench: Bench) -> None:
+            if within_slot:
+                with bench.slot:
+                    wait()
+            else:
+                wait()
+            if error is not None:
+                raise error
+
+        return do
+
+    def let(self, count: int) -> None:
+        """Let `count` jobs end, and wait until they have."""
+        with self._changed:
+            self._allowed += count
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self._allowed == 0, LONG)
+
+    def wait_for(self, begun: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.begun) >= begun, LONG)
+
+
+def test_all_jobs_are_done_when_run_returns(pool: UploadPool) -> None:
+    done: list[int] = []
+    jobs: list[Job] = [lambda _bench, n=n: done.append(n) for n in range(100)]  # type: ignore[misc]
+    assert pool.run(jobs, never) == []
+    assert sorted(done) == list(range(100))
+
+
+def test_no_jobs_are_done_at_once(pool: UploadPool) -> None:
+    assert pool.run([], never) == []
+
+
+def test_jobs_that_end_at_once_never_block_the_pool(pool: UploadPool) -> None:
+    with ThreadPoolExecutor(8) as callers:
+        results = list(callers.map(lambda _: pool.run([nothing] * 50, never), range(40)))
+    assert results == [[]] * 40
+
+
+def test_what_a_job_raises_is_given_back_and_the_others_go_on(pool: UploadPool) -> None:
+    done: list[int] = []
+    broken = ApiTransient("it failed", api=Api.UPLOAD)
+
+    def breaks(_bench: Bench) -> None:
+        raise broken
+
+    failures = pool.run([breaks, *([lambda _bench: done.append(1)] * 20), breaks], never)
+    assert failures == [broken, broken]
+    assert len(done) == 20
+
+
+def test_after_an_ending_failure_nothing_of_the_lane_starts_and_what_runs_is_waited_for() -> None:
+    pool, gate = UploadPool(2, spare_threads=0), Gate()
+    refusal = ApiRefusal("no", api=Api.UPLOAD)
+
+    def ends(error: BaseException) -> bool:
+        return isinstance(error, ApiRefusal)
+
+    def refused(_bench: Bench) -> None:
+        gate.wait_for(1)
+        raise refusal
+
+    with ThreadPoolExecutor(1) as caller:
+        turn = caller.submit(pool.run, [gate.job("runs"), refused, *[gate.job("never")] * 50], ends)
+        gate.wait_for(1)
+        other = caller.submit(lambda: None)
+        pool.run([nothing] * 5, never)  # the refusal has been seen: another lane has had its thread
+        assert not turn.done()
+        gate.let(1)
+        assert turn.result(LONG) == [refusal]
+        other.result(LONG)
+    assert gate.begun == ["runs"]
+    pool.close()
+
+
+def test_a_failure_that_does_not_end_the_turn_lets_the_others_go_out(pool: UploadPool) -> None:
+    done: list[int] = []
+
+    def transient(_bench: Bench) -> None:
+        raise ApiTransient("it failed", api=Api.UPLOAD)
+
+    failures = pool.run([transient] * 3 + [lambda _bench: done.append(1)] * 3, lambda e: isinstance(e, ApiRefusal))
+    assert (len(failures), len(done)) == (3, 3)
+
+
+def test_one_lane_that_ends_leaves_the_others_alone(pool: UploadPool) -> None:
+    done: list[int] = []
+
+    def refused(_bench: Bench) -> None:
+        raise ApiRefusal("no", api=Api.UPLOAD)
+
+    with ThreadPoolExecutor(2) as callers:
+        bad = callers.submit(pool.run, [refused] * 50, always)
+        good = callers.submit(pool.run, [lambda _bench: done.append(1)] * 50, always)
+        assert good.result(LONG) == []
+        assert 1 <= len(bad.result(LONG)) <= 6
+    assert len(done) == 50
+
+
+def test_a_sample_of_200_images_does_not_hold_back_one_of_a_single_image() -> None:
+    pool, gate = UploadPool(4, spare_threads=0), Gate()
+    with ThreadPoolExecutor(2) as callers:
+        many = callers.submit(pool.run, [gate.job("many")] * 200, never)
+        gate.wait_for(4)
+        one = callers.submit(pool.run, [gate.job("one")], never)
+        while not any(len(lane.waiting) == 1 for lane in list(pool._lanes)):
+            threading.Event().wait(0.001)
+        gate.let(2)
+        gate.wait_for(6)
+        assert "one" in gate.begun[:6]
+        gate.let(199)
+        assert one.result(LONG) == many.result(LONG) == []
+    pool.close()
+
+
+def test_lanes_take_turns_one_image_each() -> None:
+    pool, gate = UploadPool(1, spare_threads=0), Gate()
+    with ThreadPoolExecutor(3) as callers:
+        callers.submit(pool.run, [gate.job("first")], never)
+        gate.wait_for(1)
+        turns = []
+        for name in ("a", "b", "c"):
+            known = len(pool._lanes)
+            turns.append(callers.submit(pool.run, [gate.job(name)] * 3, never) if name != "c" else None)
+            while name != "c" and len(pool._lanes) == known:
+                threading.Event().wait(0.001)
+        for _ in range(7):
+            gate.let(1)
+        assert [turn.result(LONG) for turn in turns if turn is not None] == [[], []]
+    assert gate.begun == ["first", "a", "b", "a", "b", "a", "b"]
+    pool.close()
+
+
+@pytest.mark.parametrize(("concurrency", "spare"), [(1, 0), (1, 2), (4, 2), (4, 8)])
+def test_there_are_at_most_two_threads_more_than_requests(concurrency: int, spare: int) -> None:
+    pool, gate = UploadPool(concurrency, spare_threads=spare), Gate()
+    threads = concurrency + min(2, spare)
+    with ThreadPoolExecutor(1) as caller:
+        turn = caller.submit(pool.run, [gate.job("x")] * 20, never)
+        gate.wait_for(threads)
+        gate.let(20)
+        assert turn.result(LONG) == []
+    assert gate.most == threads
+    pool.close()
+
+
+def test_no_more_requests_are_in_flight_than_there_are_slots() -> None:
+    pool, gate = UploadPool(3, spare_threads=2), Gate()
+    with ThreadPoolExecutor(4) as callers:
+        turns = [callers.submit(pool.run, [gate.job("x", within_slot=True)] * 10, never) for _ in range(4)]
+        gate.wait_for(3)
+        gate.let(40)
+        assert [turn.result(LONG) for turn in turns] == [[]] * 4
+    assert gate.most == 3
+    pool.close()
+
+
+def test_a_bench_is_one_jobs_alone_and_its_buffer_is_used_again() -> None:
+    pool = UploadPool(2)
+    in_use: set[int] = set()
+    seen: set[int] = set()
+    lock = threading.Lock()
+
+    def use(bench: Bench) -> None:
+        with lock:
+            assert id(bench.buffer) not in in_use
+            in_use.add(id(bench.buffer))
+            seen.add(id(bench.buffer))
+        assert len(bench.buffer) == BUFFER_SIZE
+        with lock:
+            in_use.remove(id(bench.buffer))
+
+    assert pool.run([use] * 200, never) == []
+    assert len(seen) <= 4
+    pool.close()
+
+
+def test_closing_waits_for_what_runs_and_starts_nothing_more() -> None:
+    pool, gate = UploadPool(2, spare_threads=0), Gate()
+    with ThreadPoolExecutor(2) as callers:
+        turn = callers.submit(pool.run, [gate.job("x")] * 10, never)
+        gate.wait_for(2)
+        closing = callers.submit(pool.close)
+        while not pool._closed:
+            threading.Event().wait(0.001)
+        assert not turn.done()
+        gate.let(2)
+        closing.result(LONG)
+        (stopped,) = turn.result(LONG)
+    assert isinstance(stopped, Stopped)
+    assert gate.begun == ["x", "x"]
+    assert not any(thread.is_alive() for thread in pool._threads)
+
+
+def test_a_closed_pool_says_so_rather_than_that_all_is_done() -> None:
+    pool = UploadPool(1)
+    pool.close()
+    pool.close()
+    (stopped,) = pool.run([nothing], never)
+    assert isinstance(stopped, Stopped)
