@@ -36,6 +36,7 @@ from moichord.queue.bulletin import Bulletin
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.endings import Endings
+from moichord.queue.holder import lock_of
 from moichord.queue.requests import Requests
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
@@ -67,28 +68,13 @@ def serve(settings: Settings, *, adopt_work: bool = False) -> None:
 
 def hold(state: Path) -> Lock:
     """The lock of this state, held; StateInUse if another daemon has it."""
-    lock = Lock(lock_path(state))
+    lock = lock_of(state)
     if not lock.try_acquire():
         raise StateInUse(
             f"Another moichord daemon runs with the state {state}.",
             remedy="Stop it first (systemctl stop moichord), or give this one a state and folders of its own.",
         )
     return lock
-
-
-def daemon_holds(state: Path) -> bool:
-    """Whether a daemon runs with this state."""
-    if not lock_path(state).exists():
-        return False
-    lock = Lock(lock_path(state))
-    if lock.try_acquire():
-        lock.release()
-        return False
-    return True
-
-
-def lock_path(state: Path) -> Path:
-    return state.with_name(state.name + ".lock")
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,8 @@ class QueueJournal:
         def unit(connection: Connection) -> None:
             if planned is not None:
                 connection.execute(_FORGET_IMAGES, {"of": of})
-                connection.execute(_PLAN, [image_row(of, image) for image in planned])
+                if planned:
+                    connection.execute(_PLAN, [image_row(of, image) for image in planned])
             values = {"of": of, "at_step": str(step), "now": now, "outcome": result}
             exactly_one(connection.execute(_FINISH, values).rowcount, of, f"finish {step}")
             if begins is not None:
@@ -176,12 +177,16 @@ class QueueJournal:
 
     def requesting(self, step: Step) -> None:
         """Intent of one request that is not an image's."""
+        # The step's beginning is committed; how often it asked may be written with its answer.
         values = {"of": self.submission.uuid, "at_step": str(step)}
-        self._database.write(lambda connection: connection.execute(_COUNT_REQUEST, values).rowcount)
+        self._database.write_along(lambda connection: connection.execute(_COUNT_REQUEST, values))
 
     def answered(self, api: Api) -> None:
         """A request to `api` was answered well."""
-        self._database.write(lambda connection: self._circuits.succeeded(connection, api))
+        if self._circuits.is_steady(api):
+            self._database.write_along(lambda connection: self._circuits.succeeded(connection, api))
+        else:
+            self._database.write(lambda connection: self._circuits.succeeded(connection, api))
 
     def failed(self, step: Step, failure: ApiFailure) -> None:
         """A request failed: what that means for the API's circuit."""
