@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 ATTENTION_SECONDS = 0.5
 RESTART_SECONDS = 5.0
 HEED_SIGNALS_SECONDS = 0.1
+TRIES_FOR_THE_LOCK = 5
 
 
 def serve(settings: Settings, *, adopt_work: bool = False) -> None:
@@ -69,7 +70,13 @@ def serve(settings: Settings, *, adopt_work: bool = False) -> None:
 def hold(state: Path) -> Lock:
     """The lock of this state, held; StateInUse if another daemon has it."""
     lock = lock_of(state)
-    if not lock.try_acquire():
+    never = threading.Event()
+    # A command that looks whether a daemon runs has the lock for an instant.
+    for _ in range(TRIES_FOR_THE_LOCK):
+        if lock.try_acquire():
+            break
+        never.wait(HEED_SIGNALS_SECONDS)
+    else:
         raise StateInUse(
             f"Another moichord daemon runs with the state {state}.",
             remedy="Stop it first (systemctl stop moichord), or give this one a state and folders of its own.",
