@@ -77,6 +77,11 @@ class Circuits:
         with self._lock:
             return self._known[api].is_open
 
+    def is_steady(self, api: Api) -> bool:
+        """Whether nothing is amiss with `api`: another good answer changes nothing but a count."""
+        with self._lock:
+            return not self._known[api].is_open and not self._known[api].failures
+
     def admit(self, api: Api, submission: str) -> None:
         """Let a request of `submission` go out, or raise Hold while the circuit is open and it is not the probe."""
         with self._lock:

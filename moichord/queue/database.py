@@ -7,8 +7,10 @@ Errors: StateUnusable when the database cannot be opened, UsageRefused when ther
 commit fails or the state cannot be read (disk full, I/O error), and whatever a unit raises.
 """
 
+import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ from sqlalchemy.pool import NullPool
 
 from moichord.errors import StateUnusable, StateUnwritable, UsageRefused
 from moichord.queue import migrations
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Unit = Callable[[Connection], Any]
@@ -43,6 +47,7 @@ class Database:
         self._engine = _engine(path, writing=True)
         self._readers = _engine(path, writing=False)
         self._units: queue.SimpleQueue[tuple[Unit, Future[Any]] | None] = queue.SimpleQueue()
+        self._along: deque[Unit] = deque()
         self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
         self._connection: Connection | None = None
         self._closed = False
@@ -97,6 +102,13 @@ class Database:
             self._units.put((unit, future))
         return future.result()
 
+    def write_along(self, unit: Unit) -> None:
+        """Run `unit` with the next commit, whosesoever it is, and do not wait.
+
+        For what may be lost in a crash, because it is done or found again; what it raises is only logged.
+        """
+        self._along.append(unit)
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one consistent snapshot and cannot write."""
@@ -124,10 +136,20 @@ class Database:
             if first is None:
                 break
             gathered, last = self._gather(first)
-            self._commit(gathered)
+            self._commit([*self._those_along(), *gathered])
             if last:
                 break
+        self._commit(self._those_along())
         self._drop_connection()
+
+    def _those_along(self) -> list[tuple[Unit, Future[Any]]]:
+        """What is to go with this commit; taken after what is gathered, so that it holds all that came before."""
+        found = []
+        while self._along:
+            future: Future[Any] = Future()
+            future.add_done_callback(_log_failure)
+            found.append((self._along.popleft(), future))
+        return found
 
     def _gather(self, first: tuple[Unit, Future[Any]]) -> tuple[list[tuple[Unit, Future[Any]]], bool]:
         gathered = [first]
@@ -142,6 +164,8 @@ class Database:
         return gathered, False
 
     def _commit(self, gathered: list[tuple[Unit, Future[Any]]]) -> None:
+        if not gathered:
+            return
         try:
             connection = self._connected()
             acts: list[Callable[[], None]] = []
@@ -187,6 +211,12 @@ def _unreadable(path: Path, why: object) -> StateUnusable:
         f"The state database {path} cannot be read: {why}",
         remedy="Run this command as the user that the daemon runs as.",
     )
+
+
+def _log_failure(along: Future[Any]) -> None:
+    error = along.exception()
+    if error is not None:
+        log.error("what was to be written along with another change was not: %s", error)
 
 
 def _translated(error: BaseException) -> BaseException:

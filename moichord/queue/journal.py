@@ -204,7 +204,7 @@ class QueueJournal:
 
     def sending(self, image: Image) -> None:
         """Intent: the first byte of `image` is about to go out."""
-        self._on_image(_SENDING, image, {}, "send an image")
+        self._database.write(self._on_image(_SENDING, image, {}, "send an image"))
 
     def acknowledged(
         self, image: Image, status: int, reply: Any, *, already_stored: bool, tail_digest: str | None
@@ -229,15 +229,18 @@ class QueueJournal:
 
     def refused(self, image: Image, why: str) -> None:
         """Result: the server refuses `image` for good."""
-        self._on_image(_REFUSED, image, {"why": why}, "record a refused image")
+        self._database.write(self._on_image(_REFUSED, image, {"why": why}, "record a refused image"))
 
     def archived(self, image: Image, sha256: str) -> None:
         """Result: `image` lies as it is to be kept; SHA-256 of the whole file as sent."""
-        self._on_image(_ARCHIVED, image, {"digest": sha256}, "archive an image")
+        # Written along: an image that lies there in its new form is recognised, and its digest taken again.
+        self._database.write_along(self._on_image(_ARCHIVED, image, {"digest": sha256}, "archive an image"))
 
-    def _on_image(self, statement: Any, image: Image, values: Mapping[str, Any], what: str) -> None:
+    def _on_image(
+        self, statement: Any, image: Image, values: Mapping[str, Any], what: str
+    ) -> Callable[[Connection], None]:
         def unit(connection: Connection) -> None:
             changed = connection.execute(statement, {"which": image.number, **values}).rowcount
             exactly_one(changed, self.submission.uuid, what)
 
-        self._database.write(unit)
+        return unit

@@ -158,6 +158,41 @@ def test_workers_that_claim_at_once_get_different_samples(queue: Queue) -> None:
     assert claimed.count(None) == 3
 
 
+def test_what_goes_along_is_no_commit_of_its_own_and_comes_before_what_follows_it(database: Database) -> None:
+    def twice(connection: Connection) -> None:
+        value = migrations.fact(connection, "a")
+        assert isinstance(value, int)
+        migrations.set_fact(connection, "a", value * 2)
+
+    with counted_commits(database) as commits:
+        database.write_along(setting("a", 21))
+        database.write(twice)
+    assert len(commits) == 1
+    assert fact(database, "a") == 42
+
+
+def test_what_goes_along_is_written_at_the_latest_when_the_state_is_closed(folder: Path) -> None:
+    for value in (1, 2):
+        database = Database(folder / "state.db")
+        database.open()
+        assert fact(database, "a") == (value - 1 or None)
+        database.write_along(setting("a", value))
+        database.close()
+
+
+def test_what_goes_along_and_fails_harms_nobody_and_is_logged(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(_connection: Connection) -> None:
+        raise IllegalTransition("not in that state")
+
+    database.write_along(setting("a", 1))
+    database.write_along(refused)
+    database.write(setting("b", 2))
+    assert (fact(database, "a"), fact(database, "b")) == (1, 2)
+    assert "not in that state" in caplog.text
+
+
 # Readers
 
 

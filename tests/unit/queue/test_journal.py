@@ -42,12 +42,13 @@ def test_a_step_begun_again_keeps_when_it_began(queue: Queue, clock: FakeClock) 
     assert journal.steps()[Step.METADATA].started_at == began
 
 
-def test_requests_of_a_step_are_counted_before_they_go_out(queue: Queue) -> None:
+def test_requests_of_a_step_are_counted_with_its_next_commit(queue: Queue) -> None:
     queue.drop("S1")
     journal = queue.journal(queue.claim())
     journal.begin(Step.METADATA)
     journal.requesting(Step.METADATA)
     journal.requesting(Step.METADATA)
+    journal.advance(Step.METADATA, {}, Step.TAGS)
     assert journal.steps()[Step.METADATA].requests == 2
 
 
