@@ -23,13 +23,15 @@ MASK = "***"
 FIRST_FIELDS = ("sample", "submission", "step", "try")
 OF_EVERY_RECORD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
-# pydicom's warnings quote values of patients; the others' debug lines hold whole addresses and headers.
+# pydicom's warnings quote values of patients; most others' debug lines hold whole addresses and headers.
 QUIET_LIBRARIES = {
     "pydicom": logging.CRITICAL,
     "py.warnings": logging.CRITICAL,
     "urllib3": logging.WARNING,
     "requests": logging.WARNING,
     "PIL": logging.WARNING,
+    # Calls every stop that meets an event an error; whether it still watches is the doorbell's business.
+    "watchdog": logging.CRITICAL,
 }
 NO_COLOUR = "\x1b[0m"
 

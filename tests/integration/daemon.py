@@ -25,7 +25,7 @@ from moichord.sample import FAILED_NAME, FINISHED, RECEIPT_NAME, State, Submissi
 T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]
 LOOK_AGAIN_AFTER = 0.02
-PATIENCE = 30.0
+PATIENCE = 60.0
 SETTLE_SECONDS = 0.3
 
 QUICK: Mapping[str, Any] = {

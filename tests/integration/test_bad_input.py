@@ -1,7 +1,8 @@
 """Bad input ends as the contract says: with a message to act on, nothing lost, and other samples unaffected."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
@@ -13,7 +14,7 @@ from moichord.sandbox.stand_in import StandInApis
 from tests.builders import write_image
 from tests.integration import samples
 from tests.integration.conftest import RECORD, MakeDaemon
-from tests.integration.daemon import SETTLE_SECONDS, Daemon, failure_of, receipt_of
+from tests.integration.daemon import SETTLE_SECONDS, Daemon, daemons, failure_of, receipt_of
 
 BAD, GOOD = "BAD-1", "GOOD-1"
 Spoil = Callable[[Path, StandInApis], None]
@@ -29,23 +30,23 @@ def real_file(name: str) -> bytes:
 
 
 def unknown_to_metadata(folder: Path, apis: StandInApis) -> None:
-    apis.fail_for(lambda r: r.api is Api.METADATA and r.sample_id == BAD, status=404)
+    apis.fail_for(lambda r: r.api is Api.METADATA and r.sample_id == folder.name, status=404)
 
 
 def known_by_nothing_but_its_name(folder: Path, apis: StandInApis) -> None:
-    apis.records[BAD] = {}
+    apis.records[folder.name] = {}
 
 
 def without_a_required_field(folder: Path, apis: StandInApis) -> None:
-    apis.records[BAD] = {key: value for key, value in RECORD.items() if key != "test_type"}
+    apis.records[folder.name] = {key: value for key, value in RECORD.items() if key != "test_type"}
 
 
 def with_an_empty_required_field(folder: Path, apis: StandInApis) -> None:
-    apis.records[BAD] = {**RECORD, "clinic-name": None}
+    apis.records[folder.name] = {**RECORD, "clinic-name": None}
 
 
 def with_a_name_that_no_tag_can_hold(folder: Path, apis: StandInApis) -> None:
-    apis.records[BAD] = {**RECORD, "patient-name": "Biscuit\\Cracker"}
+    apis.records[folder.name] = {**RECORD, "patient-name": "Biscuit\\Cracker"}
 
 
 def with_a_text_called_dcm(folder: Path, apis: StandInApis) -> None:
@@ -80,9 +81,9 @@ def with_an_image_that_the_server_refuses(folder: Path, apis: StandInApis) -> No
 
 # Who spoils it, what the first sentence of moichord-FAILED.txt says, and what the second tells people to do.
 SPOILT: list[tuple[Spoil, list[str], list[str]]] = [
-    (unknown_to_metadata, ["does not know the sample BAD-1", "404"], ["registered", "retry"]),
-    (known_by_nothing_but_its_name, ["does not know the sample BAD-1", "empty reply"], ["registered", "retry"]),
-    (without_a_required_field, ["record of BAD-1", "test_type has no value", "BarcodeValue"], ["Complete the record"]),
+    (unknown_to_metadata, ["does not know the sample", "404"], ["registered", "retry"]),
+    (known_by_nothing_but_its_name, ["does not know the sample", "empty reply"], ["registered", "retry"]),
+    (without_a_required_field, ["metadata record", "test_type has no value", "BarcodeValue"], ["Complete the record"]),
     (with_an_empty_required_field, ["clinic-name", "has no value", "InstitutionName"], ["Complete the record"]),
     (with_a_name_that_no_tag_can_hold, ["patient-name"], ["Correct it where it comes from", "retry"]),
     (with_a_text_called_dcm, ["notes.dcm", "not a DICOM Part 10 file"], ["drop it"]),
@@ -95,21 +96,50 @@ SPOILT: list[tuple[Spoil, list[str], list[str]]] = [
 ]
 
 
+@dataclass(frozen=True)
+class Ward:
+    """A daemon that was given all spoilt samples at once, and a good one among them."""
+
+    daemon: Daemon
+    apis: StandInApis
+    originals: Path
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+    root = tmp_path_factory.mktemp("ward")
+    with StandInApis(any_sample=True) as apis, daemons(root, apis.environment()) as make:
+        names = [sample_of(spoil) for spoil, _, _ in SPOILT]
+        for name, (spoil, _, _) in zip(names, SPOILT, strict=True):
+            spoil(samples.small_sample(root / "originals" / name), apis)
+        samples.small_sample(root / "originals" / GOOD)
+        daemon = make().start()
+        for name in [*names[:5], GOOD, *names[5:]]:
+            samples.drop(root / "originals" / name, daemon.inbox)
+        yield Ward(daemon, apis, root / "originals")
+
+
+def sample_of(spoil: Spoil) -> str:
+    return spoil.__name__.replace("_", "-")
+
+
 @pytest.mark.parametrize(("spoil", "problem", "remedy"), SPOILT, ids=[row[0].__name__ for row in SPOILT])
-def test_a_bad_sample_fails_for_its_own_reason_and_the_one_beside_it_is_done(
-    spoil: Spoil, problem: list[str], remedy: list[str], daemon: Daemon, apis: StandInApis, originals: Path
-) -> None:
-    bad = samples.small_sample(originals / BAD)
-    spoil(bad, apis)
-    good = samples.small_sample(originals / GOOD)
-    for original in (bad, good):
-        samples.drop(original, daemon.inbox)
+def test_a_bad_sample_fails_for_its_own_reason(spoil: Spoil, problem: list[str], remedy: list[str], ward: Ward) -> None:
+    name = sample_of(spoil)
 
-    daemon.wait_until_done(GOOD)
-    folder = daemon.wait_until_failed(BAD)
+    folder = ward.daemon.wait_until_failed(name)
 
-    assert_failed_with_everything(daemon, bad, folder, problem, remedy)
-    assert [call.sample_id for call in apis.requests.calls(Api.ANALYTICS)] == [GOOD]
+    assert_failed_with_everything(ward.daemon, ward.originals / name, folder, problem, remedy)
+
+
+def test_a_good_sample_among_bad_ones_is_done_and_the_only_one_that_analytics_hears_of(ward: Ward) -> None:
+    folder = ward.daemon.wait_until_done(GOOD)
+    for spoil, _, _ in SPOILT:
+        ward.daemon.wait_until_failed(sample_of(spoil))
+
+    assert len(receipt_of(folder)["images"]) == 3
+    assert [call.sample_id for call in ward.apis.requests.calls(Api.ANALYTICS)] == [GOOD]
+    assert list(ward.daemon.inbox.iterdir()) == []
 
 
 def assert_failed_with_everything(

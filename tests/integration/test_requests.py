@@ -30,7 +30,7 @@ def original(originals: Path) -> Path:
 def test_a_retried_sample_fetches_the_corrected_record_and_stays_the_same_submission(
     daemon: Daemon, apis: StandInApis, original: Path
 ) -> None:
-    apis.records[SAMPLE] = {**RECORD, "test_type": None}
+    apis.records[SAMPLE] = {**RECORD, "patient-name": "no\\tag can hold this"}
     samples.drop(original, daemon.inbox)
     daemon.wait_until_failed(SAMPLE)
     (before,) = daemon.submissions(SAMPLE)
