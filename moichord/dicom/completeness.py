@@ -56,6 +56,7 @@ def check_tail(file: PositionedFile, part10: Part10, budget: Budget | None = Non
     if end < file.size:
         notes.append(f"{file.size - end} zero bytes follow the last element; they are carried along")
     pixels = [element for element in tail if element.tag in _PIXEL_DATA_TAGS]
+    checked = replace(checked, has_pixel_data=bool(pixels))
     if not pixels:
         _require_no_image(file, checked, end)
     for element in pixels:

@@ -14,6 +14,7 @@ UNDEFINED = 0xFFFFFFFF
 ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
+TRANSFER_SYNTAX_UID = 0x00020010
 DIRECTORY_RECORD_SEQUENCE = 0x00041220
 PIXEL_DATA = 0x7FE00010
 DIGITAL_SIGNATURES = 0xFFFAFFFA
@@ -87,17 +88,19 @@ class Edit(NamedTuple):
     delimited: bool = False
 
 
-def encoding_of(transfer_syntax: str) -> Encoding:
+def encoding_of(transfer_syntax: str, offset: int | None = None) -> Encoding:
     """The encoding of a transfer syntax (PS3.5 10, A); those that nobody registered are taken as explicit LE.
 
-    Raises `Malformed` for what is no UID and for syntaxes that deflate the data set.
+    Raises `Malformed`, naming `offset`, for what is no UID and for syntaxes that deflate the data set.
     """
     if not _UID.fullmatch(transfer_syntax) or len(transfer_syntax) > 64:
-        raise Malformed("the TransferSyntaxUID is not a UID", tag=0x00020010)
+        raise Malformed("the TransferSyntaxUID is not a UID", tag=TRANSFER_SYNTAX_UID, offset=offset)
     if transfer_syntax in DEFLATED_SYNTAXES:
-        raise Malformed(f"deflated data sets are not accepted: transfer syntax {transfer_syntax}", tag=0x00020010)
+        problem = f"deflated data sets are not accepted: export with another transfer syntax than {transfer_syntax}"
+        raise Malformed(problem, tag=TRANSFER_SYNTAX_UID, offset=offset)
     if transfer_syntax == _PRIVATE_BIG_ENDIAN_PIXELS:
-        raise Malformed(f"private transfer syntax {transfer_syntax} is not supported", tag=0x00020010)
+        problem = f"private transfer syntax {transfer_syntax} is not supported"
+        raise Malformed(problem, tag=TRANSFER_SYNTAX_UID, offset=offset)
     return NATIVE_SYNTAXES.get(transfer_syntax, EXPLICIT_LITTLE)
 
 

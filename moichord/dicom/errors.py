@@ -20,6 +20,8 @@ def tag_text(tag: int) -> str:
 class DicomError(Exception):
     """What is wrong, and as far as known: in which element, at which byte, how many bytes are needed and there.
 
+    `limit` takes the place of `have` where not the file but our patience ends.
+
     The message may hold values of the image. `brief` is the same without them, for logs.
     """
 
@@ -31,6 +33,7 @@ class DicomError(Exception):
         offset: int | None = None,
         need: int | None = None,
         have: int | None = None,
+        limit: int | None = None,
         brief: str | None = None,
     ) -> None:
         self.problem = problem
@@ -38,6 +41,7 @@ class DicomError(Exception):
         self.offset = offset
         self.need = need
         self.have = have
+        self.limit = limit
         self.brief = self._sentence(brief or problem)
         super().__init__(self._sentence(problem))
 
@@ -49,6 +53,8 @@ class DicomError(Exception):
             place.append(f"at byte {self.offset}")
         if self.need is not None and self.have is not None:
             place.append(f"{self.need} bytes needed, {self.have} there")
+        if self.need is not None and self.limit is not None:
+            place.append(f"{self.need} bytes, and no more than {self.limit} are accepted")
         return f"{problem} ({', '.join(place)})" if place else problem
 
 

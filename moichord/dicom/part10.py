@@ -12,12 +12,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
 
-from moichord.dicom.encoding import EXPLICIT_LITTLE, KNOWN_VRS, TAIL, UNDEFINED, Element, Encoding, encoding_of
+from moichord.dicom.encoding import (
+    EXPLICIT_LITTLE,
+    KNOWN_VRS,
+    TAIL,
+    TRANSFER_SYNTAX_UID,
+    UNDEFINED,
+    Element,
+    Encoding,
+    encoding_of,
+)
 from moichord.dicom.errors import DicomError, Incomplete, Malformed, NotDicom
 from moichord.dicom.reading import PositionedFile, Window
 from moichord.dicom.walker import Budget, Walker, cut
 
-TRANSFER_SYNTAX_UID = 0x00020010
 _META_START = 132
 
 
@@ -70,8 +78,8 @@ def walk(file: PositionedFile, budget: Budget | None = None) -> Part10:
     window = Window(file)
     preamble = _preamble(window)
     meta, dataset_offset = _meta(window, budget)
-    transfer_syntax = _transfer_syntax(window, meta, dataset_offset)
-    encoding = encoding_of(transfer_syntax)
+    transfer_syntax, stated_at = _transfer_syntax(window, meta, dataset_offset)
+    encoding = encoding_of(transfer_syntax, stated_at)
     if dataset_offset == file.size:
         raise Incomplete("the file ends before its data set", offset=dataset_offset, need=8, have=0)
     _require_encoding(window, dataset_offset, encoding)
@@ -143,11 +151,12 @@ def _meta(window: Window, budget: Budget) -> tuple[tuple[Element, ...], int]:
     return tuple(found), offset
 
 
-def _transfer_syntax(window: Window, meta: tuple[Element, ...], dataset_offset: int) -> str:
+def _transfer_syntax(window: Window, meta: tuple[Element, ...], dataset_offset: int) -> tuple[str, int]:
+    """The UID and the offset of its element."""
     for element in meta:
         if element.tag == TRANSFER_SYNTAX_UID:
             value = window.bytes_at(element.value_offset, min(element.length, 66))
-            return value.rstrip(b"\0 ").decode("ascii", "replace")
+            return value.rstrip(b"\0 ").decode("ascii", "replace"), element.offset
     if window.file.size - dataset_offset < 8 or not any(window.bytes_at(dataset_offset, 8)):
         raise Incomplete("the file ends before its TransferSyntaxUID", tag=TRANSFER_SYNTAX_UID, offset=dataset_offset)
     raise Malformed("there is no TransferSyntaxUID", tag=TRANSFER_SYNTAX_UID, offset=dataset_offset)

@@ -63,7 +63,8 @@ class TaggedImage:
             self.header = _read(file, 0, self.tail_offset)
         else:
             if part10.find(DIRECTORY_RECORD_SEQUENCE) is not None:
-                raise Malformed("a DICOMDIR holds offsets into itself, so nothing in it can be changed")
+                problem = "a DICOMDIR holds offsets into itself, so nothing in it can be changed"
+                raise Malformed(problem, tag=DIRECTORY_RECORD_SEQUENCE)
             edits = sorted(edits)
             end = _end_of_kept_tail(part10, edits)
             meta = _new_meta(file, part10)
@@ -105,8 +106,9 @@ class TaggedImage:
         return _read(self.file, 0, 128), ()
 
     def _fill(self, offset: int, part: memoryview) -> None:
-        if self.file.read_into(offset, part) < len(part):
-            raise Changed("the file became shorter while it was being read", offset=offset, need=len(part), have=0)
+        have = self.file.read_into(offset, part)
+        if have < len(part):
+            raise Changed("the file became shorter while it was being read", offset=offset, need=len(part), have=have)
 
     def _copy_in_kernel(self, out: BinaryIO) -> int:
         """Bytes of the tail that copy_file_range took over (a reflink where the file system can); 0 if it cannot."""

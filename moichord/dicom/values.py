@@ -39,7 +39,7 @@ def raw(file: PositionedFile, part10: Part10, tag: int, limit: int = SMALL) -> R
         return None
     length = element.end - element.value_offset
     if length > limit:
-        raise Malformed("the value is too long to be read", tag=tag, offset=element.offset, need=length, have=limit)
+        raise Malformed("the value is too long to be read", tag=tag, offset=element.offset, need=length, limit=limit)
     value = file.read_at(element.value_offset, length)
     if len(value) < length:
         raise Incomplete("the file ends inside a value", tag=tag, offset=element.offset, need=length, have=len(value))

@@ -78,8 +78,10 @@ class Walker:
                 break
             if tag == 0 and self._ends_in_zeros(offset, above):
                 break
+            if tag == 0 and above >= TAIL:
+                raise Malformed("bytes that are neither an element nor zeros follow the last element", offset=offset)
             if tag <= above:
-                raise Malformed("elements are not in ascending order, or not alone", tag=tag, offset=offset)
+                raise Malformed("this element is there twice, or not in ascending order", tag=tag, offset=offset)
             if group in (0x0000, 0x0002, 0xFFFE):
                 raise Malformed("this element does not belong into a data set", tag=tag, offset=offset)
             element = self._element(tag, offset)
@@ -132,10 +134,10 @@ class Walker:
         """An absurd length is refused before anything waits for its bytes, or allocates them."""
         if tag <= LAST_EDITABLE and end > self.budget.header:
             limit = self.budget.header
-            raise Malformed("the header is longer than is accepted", tag=tag, offset=offset, need=end, have=limit)
+            raise Malformed("the header is longer than is accepted", tag=tag, offset=offset, need=end, limit=limit)
         if tag < TAIL and length > self.budget.length:
             limit = self.budget.length
-            raise Malformed("the element is longer than is accepted", tag=tag, offset=offset, need=length, have=limit)
+            raise Malformed("the element is longer than is accepted", tag=tag, offset=offset, need=length, limit=limit)
         if end > self.size:
             have = max(0, self.size - (end - length))
             raise Incomplete("the file ends inside an element", tag=tag, offset=offset, need=length, have=have)

@@ -88,7 +88,7 @@ def test_native_pixel_data_fit_the_header(open_file: Open, header: bytes, pixels
         (EXPLICIT, native(14), Malformed, "shorter than the header says.*16 bytes needed, 14 there"),
         (EXPLICIT, native(16)[:-1], Incomplete, "16 bytes needed, 15 there"),
         (EXPLICIT, native(16) + b"garbage!" * 4, Malformed, "ascending|value representation|ends"),
-        (EXPLICIT, native(16) + bytes(20) + b"x", Malformed, "not alone"),
+        (EXPLICIT, native(16) + bytes(20) + b"x", Malformed, "neither an element nor zeros follow"),
         (EXPLICIT, b"", Incomplete, "ends before its pixel data"),
         (EXPLICIT, fragments(b"abcd"), Malformed, "encapsulated pixel data in a native"),
         (JPEG, native(16), Malformed, "native pixel data in an encapsulated"),
