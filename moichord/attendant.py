@@ -139,7 +139,8 @@ class Attendant:
         self._desk.spool.bring_back(kind, place, submission.uuid, submission.folder_name)
         self._desk.spool.delete(kind, place, submission.uuid)
         folder = self._desk.spool.folder(submission.uuid, submission.folder_name)
-        self._desk.endings.reopened(submission, self._manifest_of(folder))
+        files = self._desk.spool.files(submission.uuid, submission.folder_name)
+        self._desk.endings.reopened(submission, self._manifest_of(folder), files)
 
 
 def _about(submission: Submission) -> dict[str, str]:

@@ -83,7 +83,9 @@ def _finish_return(submission: Submission, endings: Endings, spool: Spool, manif
         return
     spool.delete(kind, place, submission.uuid)
     _tell(submission, "was being brought back for a retry: goes on")
-    endings.reopened(submission, manifest_of(spool.folder(submission.uuid, submission.folder_name)))
+    folder = spool.folder(submission.uuid, submission.folder_name)
+    files = spool.files(submission.uuid, submission.folder_name)
+    endings.reopened(submission, manifest_of(folder), files)
 
 
 def _clear_work(endings: Endings, spool: Spool) -> None:

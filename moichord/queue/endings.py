@@ -95,6 +95,16 @@ _CARRIED_OUT = (
     .where(requests.c.submission == bindparam("of"), requests.c.kind == "retry", requests.c.done_at.is_(None))
     .values(done_at=bindparam("now"), outcome=bindparam("came"))
 )
+_SAME_FILE = (
+    update(images)
+    .where(
+        images.c.submission == bindparam("of"),
+        images.c.relative_path == bindparam("path"),
+        images.c.size == bindparam("bytes"),
+        images.c.mtime_ns == bindparam("modified"),
+    )
+    .values(inode=bindparam("number_now"))
+)
 _CLEAR_REFUSALS = update(images).where(images.c.submission == bindparam("of")).values(refused=None)
 
 
@@ -167,14 +177,27 @@ class Endings:
 
         self._database.write(unit)
 
-    def reopened(self, submission: Submission, manifest: str) -> None:
-        """Result of `retry`: the folder is in work again, durably, and what was asked for is carried out."""
+    def reopened(
+        self, submission: Submission, manifest: str, files: Mapping[str, tuple[int, int, int]] | None = None
+    ) -> None:
+        """Result of `retry`: the folder is in work again, durably, and what was asked for is carried out.
+
+        `files` gives (inode, size, mtime in ns) by relative path: from another file system a sample comes back as a
+        verified copy, whose images are those that were planned although their inodes are others.
+        """
         now = self._clock.now()
+
+        same = [
+            {"of": submission.uuid, "path": path, "number_now": inode, "bytes": size, "modified": mtime_ns}
+            for path, (inode, size, mtime_ns) in (files or {}).items()
+        ]
 
         def unit(connection: Connection) -> None:
             values = {"of": submission.uuid, "seen": manifest, "now": now}
             exactly_one(connection.execute(_BROUGHT_BACK, values).rowcount, submission.uuid, "continue it")
             remember(connection, submission, now, State.READY, "retried by request")
+            if same:
+                connection.execute(_SAME_FILE, same)
             step = connection.execute(_ONE, {"of": submission.uuid}).one().step
             connection.execute(_CARRIED_OUT, {"of": submission.uuid, "now": now, "came": f"goes on at {step}"})
 

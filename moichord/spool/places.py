@@ -98,6 +98,16 @@ class Spool:
         """Where the sample lies while it is processed."""
         return self.work / component(uuid) / component(name)
 
+    def files(self, uuid: str, name: str) -> dict[str, tuple[int, int, int]]:
+        """What the disk says of each file of the sample in work: (inode, size, mtime in ns) by relative path."""
+        folder = self.folder(uuid, name)
+        found = {}
+        for here, _, names in os.walk(folder):
+            for path in (Path(here, one) for one in names):
+                status = path.lstat()
+                found[path.relative_to(folder).as_posix()] = (status.st_ino, status.st_size, status.st_mtime_ns)
+        return found
+
     def where(self, uuid: str, name: str) -> frozenset[Literal["inbox", "work"]]:
         """In which of inbox and work a folder of this name lies; after a crash that says how far a taking came."""
         found: set[Literal["inbox", "work"]] = set()
