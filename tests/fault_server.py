@@ -3,10 +3,12 @@
     with FaultServer(answering(503, headers={"Retry-After": "7"}), resetting()) as server:
         ...  # the first connection gets 503, every later one is reset
 
-A script is a function of a `Peer`. Scripts follow one another, connection by connection; the last one stays.
+A script is a function of a `Peer`. Scripts follow one another, connection by connection; the last one stays. With
+`tls` the server speaks TLS, and a script begins when that is agreed.
 """
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Mapping
@@ -103,8 +105,9 @@ Script = Callable[[Peer], None]
 class FaultServer:
     """Listens on a free loopback port while it is entered; `requests` is what it saw."""
 
-    def __init__(self, *scripts: Script) -> None:
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
         self._scripts = list(scripts)
+        self._tls = tls
         self.requests: list[Seen] = []
         self.connections = 0
         self.reached = threading.Event()
@@ -116,7 +119,7 @@ class FaultServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/instances"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/instances"
 
     def __enter__(self) -> Self:
         self._start(self._accept)
@@ -147,14 +150,21 @@ class FaultServer:
             self._start(self._serve, connection, script)
 
     def _serve(self, connection: socket.socket, script: Script) -> None:
-        # Many of these tests are about the client going away.
+        # Many of these tests are about the client going away, or about TLS that is not agreed.
         with connection, suppress(OSError):
-            script(Peer(connection, self))
+            if self._tls is None:
+                script(Peer(connection, self))
+                return
+            with self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secured:
+                self._open.append(secured)
+                secured.do_handshake()
+                script(Peer(secured, self))
 
 
 def _shut(one: socket.socket) -> None:
     with suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
+        # Not SSLSocket.shutdown: it takes the TLS layer off the socket while its thread still uses it.
+        socket.socket.shutdown(one, socket.SHUT_RDWR)
     one.close()
 
 
