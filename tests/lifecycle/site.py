@@ -157,21 +157,21 @@ class Site:
             return [dict(row) for row in found]
 
     def state_now(self) -> str | None:
-        """The newest submission's state, read beside the running daemon."""
-        with closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=5)) as connection:
-            try:
-                row = connection.execute("SELECT state FROM submissions WHERE intent IS NULL").fetchone()
-            except sqlite3.OperationalError:
-                return None  # the tables are being made
-            return None if row is None else str(row[0])
+        """The submission's state once no move is under way, read beside the running daemon."""
+        return self._asked("SELECT state FROM submissions WHERE intent IS NULL")
 
     def open_requests(self) -> int:
-        with closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=5)) as connection:
-            try:
-                row = connection.execute("SELECT count(*) FROM requests WHERE done_at IS NULL").fetchone()
-            except sqlite3.OperationalError:
-                return 0
-            return int(row[0])
+        """How many requests of people are not carried out yet."""
+        return self._asked("SELECT count(*) FROM requests WHERE done_at IS NULL") or 0
+
+    def _asked(self, question: str) -> Any:
+        """The first value of the answer; None if there is none, or no state yet."""
+        try:
+            with closing(sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=5)) as connection:
+                row = connection.execute(question).fetchone()
+        except sqlite3.OperationalError:
+            return None  # it is being made
+        return None if row is None else row[0]
 
     def snapshot(self) -> Snapshot:
         """Call it while no daemon runs."""

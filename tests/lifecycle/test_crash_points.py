@@ -1,7 +1,7 @@
 """The spine: whatever call of a trip the daemon dies before, the sample arrives, once, and nothing is lost.
 
-The points of every day: all calls on folders and all answers of the plain trips, some of the others. Every point of
-every trip: `python -m tests.lifecycle.crash_points --all`.
+The points of every day are those of `crash_points.everyday`. Every point of every trip, in about half an hour:
+`python -m tests.lifecycle.crash_points --all`.
 """
 
 import os
@@ -20,7 +20,7 @@ from tests.lifecycle.site import SAMPLE
 
 pytestmark = pytest.mark.needs("strace")
 
-TRIPS = ["done", "failed", "retry-failed", "cancel", "retry-cancelled", "done-elsewhere", "retry-cancelled-elsewhere"]
+TRIPS = ["done", "failed", "cancel", "retry-cancelled", "done-elsewhere", "retry-cancelled-elsewhere"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_the_daemon_may_die_before_any_call_of_a_trip(name: str, campaign: Campa
 def test_the_daemon_may_die_in_its_first_start(campaign: Campaign, tmp_path: Path) -> None:
     scenario = trip("done", tmp_path)
     traps = [Trap(call, number) for call in ("mkdir", "rename", "renameat2", "rmdir") for number in (1, 2)]
-    traps += [Trap("pwrite64", number) for number in (1, 9, 17, 25)]
+    traps += [Trap("pwrite64", number) for number in (1, 12)]
     verdicts = campaign.judge([Point(scenario, STARTING, trap) for trap in traps])
     assert not [f"{verdict.point}: {sentence}" for verdict in verdicts for sentence in verdict.broken]
     assert sum(bool(verdict.deaths) for verdict in verdicts) >= len(traps) // 2
@@ -59,7 +59,7 @@ def test_the_start_after_a_death_may_die_as_well(campaign: Campaign, tmp_path: P
         "done": [("intake", Trap("fsync", 1)), ("worker-0", Trap("rmdir", 2))],
         "retry-cancelled": [("main", Trap("unlink", 1))],
     }
-    again = [Trap("renameat2", 1), Trap("fsync", 2), Trap("fdatasync", 2), Trap("fdatasync", 4)]
+    again = [Trap("renameat2", 1), Trap("fsync", 2), Trap("fdatasync", 2)]
     points = [
         Point(trip(name, tmp_path), thread, trap, second)
         for name, places in first.items()
