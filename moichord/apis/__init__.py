@@ -7,7 +7,8 @@ cannot be used at all, and whatever a body raises while it is read.
 
     http.py       one request to one endpoint, bounded in time, its answer or its failure
     bodies.py     what a request carries, counted and held to its length
-    transport.py  the connections below it: deadlines, early answers, stopping
+    exchange.py   one request and its answer in time: deadlines, early answers, stopping
+    transport.py  the connections below it, bounded by the exchange
     faults.py     which fault an exception of the HTTP libraries stands for
     answers.py    pure: what an answer or a fault means (outage, transient, permanent), in plain words
     replies.py    pure: what of a reply is read, kept and quoted

@@ -49,6 +49,7 @@ class Fault(StrEnum):
     PROXY = "proxy"
     CERTIFICATE = "certificate"
     TLS = "TLS"
+    OUR_CERTIFICATE = "our certificate"
     CONNECT_TIMEOUT = "connect timeout"
     SEND_STALLED = "send stalled"
     NO_ANSWER = "no answer"
@@ -69,6 +70,7 @@ class _Words:
 
 
 _AGAIN = "Nothing to do now: moichord tries again. If this goes on, look at that server's own log."
+_OUR_CERTIFICATE = "Set {api}.tls.client_cert and {api}.tls.client_key to a certificate that this server trusts."
 _NETWORK = "Check the network between this machine and {at}; moichord goes on by itself once it is mended."
 
 _FAULTS = {
@@ -92,7 +94,13 @@ _FAULTS = {
     Fault.TLS: _Words(
         Kind.OUTAGE,
         "No secure connection to {at} could be agreed ({why}).",
-        "Check that {api}.url has the right scheme and port, and check {api}.tls.",
+        "Check that {api}.url has the right scheme and port, and check the files in {api}.tls; a server that wants a"
+        " certificate of ours may fail like this without one.",
+    ),
+    Fault.OUR_CERTIFICATE: _Words(
+        Kind.OUTAGE,
+        "{server} at {at} wants another TLS certificate of moichord ({why}).",
+        _OUR_CERTIFICATE,
     ),
     Fault.CONNECT_TIMEOUT: _Words(Kind.TRANSIENT, "{server} at {at} did not take the connection in time.", _NETWORK),
     Fault.SEND_STALLED: _Words(Kind.TRANSIENT, "{server} at {at} stopped taking data.", _AGAIN),
@@ -133,6 +141,14 @@ _STATUSES = {
     504: ("did not answer the gateway before it", _AGAIN),
 }
 
+# A 400 that speaks of the connection and not of the request: in the words of nginx and of Apache httpd.
+_NOT_ABOUT_THE_REQUEST = {
+    "No required SSL certificate was sent": ("wants a TLS certificate of moichord", _OUR_CERTIFICATE),
+    "The SSL certificate error": ("does not trust moichord's TLS certificate", _OUR_CERTIFICATE),
+    "plain HTTP request was sent to HTTPS port": ("wants TLS", "Write https:// in {api}.url."),
+    "speaking plain HTTP to an SSL-enabled server port": ("wants TLS", "Write https:// in {api}.url."),
+}
+
 _DEFAULT_REMEDY = {
     Kind.OUTAGE: "Check {api}.url, and that server.",
     Kind.TRANSIENT: _AGAIN,
@@ -161,8 +177,12 @@ def failure_of_status(
     `headers` must be found whatever their case; `now` is UTC in seconds since the epoch; `detail` is the quoted reply.
     """
     kind = kind_of_status(api, status)
+    of_the_connection = next((words for words in _NOT_ABOUT_THE_REQUEST if words in (detail or "")), None)
     if 300 <= status < 400:
         problem, remedy = _redirect(headers.get("Location"))
+    elif status == 400 and of_the_connection is not None:
+        kind = Kind.OUTAGE
+        problem, remedy = _NOT_ABOUT_THE_REQUEST[of_the_connection]
     else:
         problem, remedy = _STATUSES.get(status, ("gave an answer that is no success", ""))
     return _FAILURE[kind](

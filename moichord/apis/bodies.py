@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from moichord.apis.transport import Exchange
+from moichord.apis.exchange import Exchange
 from moichord.errors import SampleFailure
 
 Progress = Callable[[int], None]

@@ -22,6 +22,21 @@ _UNREACHABLE = frozenset(
 )
 
 
+# Alerts about the certificate that we sent, or did not send (RFC 8446 section 6.2), as OpenSSL names them.
+_OF_OUR_CERTIFICATE = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    }
+)
+
+
 class Phase(StrEnum):
     """How far a request has come."""
 
@@ -78,10 +93,10 @@ def _tls_fault(error: BaseException, phase: Phase) -> Fault | None:
         return Fault.LOST
     if not isinstance(error, ssl.SSLError | urllib3_errors.SSLError):
         return None
+    if isinstance(error, ssl.SSLError) and error.reason in _OF_OUR_CERTIFICATE:
+        return Fault.OUR_CERTIFICATE  # in any phase: with TLS 1.3 it is refused only after we have begun to send
     if isinstance(error, ssl.SSLError) and phase is not Phase.CONNECTING:
-        # With TLS 1.3 a server refuses our certificate only after we have begun to send.
-        reason = error.reason or ""
-        return Fault.TLS if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason else Fault.LOST
+        return Fault.LOST
     wraps_nothing = not any(isinstance(one, OSError) for one in _unwrapped(error))
     return Fault.TLS if isinstance(error, ssl.SSLError) or wraps_nothing else None
 

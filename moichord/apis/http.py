@@ -21,8 +21,9 @@ from urllib3.exceptions import HTTPError
 
 from moichord.apis.answers import SERVER, failure_of_fault, shown_address
 from moichord.apis.bodies import Body, BodyFailed, BytesBody, Outgoing, Progress
+from moichord.apis.exchange import Exchange
 from moichord.apis.faults import fault_of
-from moichord.apis.transport import BoundedAdapter, Exchange
+from moichord.apis.transport import BoundedAdapter
 from moichord.clock import Clock, SystemClock
 from moichord.errors import ApiFailure, ApiTransient, ConfigurationInvalid, Stopped
 from moichord.sample import Api
@@ -228,10 +229,12 @@ def _template(endpoint: Endpoint) -> requests.PreparedRequest:
 
 def _options(endpoint: Endpoint) -> dict[str, Any]:
     tls = endpoint.tls
+    # The key's file is always named: only then is a key with a password refused instead of asked for on the terminal.
+    key = tls.client_key or tls.client_cert
     return {
         "stream": True,
         "allow_redirects": False,
         "verify": tls.ca_file or True,
-        "cert": (tls.client_cert, tls.client_key) if tls.client_key else tls.client_cert,
+        "cert": (tls.client_cert, key) if key else None,
         "proxies": {"http": endpoint.proxy, "https": endpoint.proxy} if endpoint.proxy else {},
     }

@@ -1,20 +1,22 @@
-"""The connections below a request: its deadlines, early answers, and stopping it.
+"""The connections below a request: urllib3's, bounded by the request's exchange.
 
-Owns one exchange (a request and its answer) on a socket: every send and every receive is bounded by what is left of
-the request's time, so that neither a stalled nor a trickling server can hold a thread for ever. It must not know what
-is sent or what an answer means. It raises what urllib3 raises, `TimeoutError`, and `Stopped`.
+Owns that every send and every receive asks the exchange how long it may take, so that neither a stalled nor a
+trickling server can hold a thread for ever; and that a connection is used again only after a whole request and a
+whole answer. It must not know what is sent or what an answer means. It raises what urllib3 raises, `TimeoutError`,
+and `Stopped`.
 
 Facts that it answers to: urllib3 bounds sending by the *connect* timeout and each receive by the read timeout, so
-that a byte now and then never ends; a server may answer before it has the whole body (RFC 9112 section 9.5).
+that a byte now and then never ends; a server may answer before it has the whole body (RFC 9112 section 9.5), and may
+say that it will, by any number of informational answers, which http.client takes for the answer itself (RFC 9110
+section 15.2).
 """
 
 import http.client
 import io
 import socket
-import ssl
+import threading
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -22,111 +24,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 from urllib3.util.wait import wait_for_read
 
+from moichord.apis.exchange import Exchange
 from moichord.apis.faults import Phase
-from moichord.clock import Clock
-from moichord.errors import Stopped
 
 BLOCK = 1024 * 1024
 _PIECE = 256 * 1024
-_LAST_WORD = 5.0
-
-
-class Limits(Protocol):
-    """Seconds that the parts of a request may take; see `http.Deadlines`."""
-
-    @property
-    def connect(self) -> float: ...
-    @property
-    def read(self) -> float: ...
-    @property
-    def total(self) -> float | None: ...
-    @property
-    def stall(self) -> float | None: ...
-
-
-class Exchange:
-    """One request and its answer: how far it is, how long it may still take, and the socket to shut."""
-
-    def __init__(self, limits: Limits, clock: Clock) -> None:
-        self.phase = Phase.CONNECTING
-        self.began = False
-        self.body_complete = False
-        self.stopped = False
-        self._stalled = False
-        self._limits = limits
-        self._monotonic = clock.monotonic
-        self._overdue_at = None if limits.total is None else clock.monotonic() + limits.total
-        self._deadline = self._overdue_at
-        self._socket: socket.socket | None = None
-
-    @property
-    def overdue(self) -> bool:
-        """Whether the total time of the request has run out."""
-        return self._overdue_at is not None and self._monotonic() >= self._overdue_at
-
-    def connected(self, connection: socket.socket) -> None:
-        """The request goes out on this socket, from now on."""
-        self._socket = connection
-        self._refuse_if_stopped()
-        self.phase = Phase.SENDING
-
-    def sent(self) -> None:
-        """The request is sent, or as much of it as the server wanted; the answer is due."""
-        self._refuse_if_stopped()
-        if self._stalled:
-            self._deadline = self._monotonic() + self._bounded(_LAST_WORD)
-            return
-        self.phase = Phase.WAITING
-        if self._deadline is None:
-            # Without a total of its own, a request still may not be answered by a byte now and then.
-            self._deadline = self._monotonic() + self._limits.read
-
-    def stalled(self) -> None:
-        """The server has stopped reading: what it has to say about that must be here already."""
-        self._stalled = True
-
-    def send_timeout(self) -> float:
-        """Seconds that the next piece may take; raises TimeoutError if there are none left."""
-        return self._bounded(self._limits.read if self._limits.stall is None else self._limits.stall)
-
-    def receive_timeout(self) -> float:
-        """Seconds to wait for the next bytes of the answer; raises TimeoutError if there are none left."""
-        return self._bounded(self._limits.read)
-
-    def connect_timeout(self) -> float:
-        """Seconds that connecting may take; raises TimeoutError if there are none left."""
-        return self._bounded(self._limits.connect)
-
-    def stop(self) -> None:
-        """End the exchange from another thread: whoever waits on its socket wakes up and fails."""
-        self.stopped = True
-        if self._socket is not None:
-            # Not SSLSocket.shutdown: it takes the TLS layer off the socket while its thread still uses it.
-            with suppress(OSError):  # it may have ended by itself
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-    def refused_early(self) -> bool:
-        """Whether the server has already answered that it does not want the rest of the body.
-
-        Only for plain connections: on TLS, readable bytes may be anything, and cannot be looked at in advance.
-        """
-        connection = self._socket
-        if connection is None or isinstance(connection, ssl.SSLSocket) or not wait_for_read(connection, 0.0):
-            return False
-        answer = connection.recv(10, socket.MSG_PEEK)
-        return len(answer) == 10 and answer.startswith(b"HTTP/1.") and answer[9:] in (b"3", b"4", b"5")
-
-    def _bounded(self, seconds: float) -> float:
-        if self._deadline is None:
-            return seconds
-        left = self._deadline - self._monotonic()
-        if left <= 0:
-            raise TimeoutError("the request's time has run out")
-        return min(seconds, left)
-
-    def _refuse_if_stopped(self) -> None:
-        if self.stopped:
-            raise Stopped("stopping: the request was given up")
 
 
 class _BoundedReader(io.RawIOBase):
@@ -142,10 +44,16 @@ class _BoundedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._socket.settimeout(self._exchange.receive_timeout())
-        count = self._file.readinto(buffer)
+        timeout = self._exchange.receive_timeout()
+        early = self._exchange.unread(len(buffer))
+        if early:
+            buffer[: len(early)] = early
+            count: int | None = len(early)
+        else:
+            self._socket.settimeout(timeout)
+            count = self._file.readinto(buffer)
         if count:
-            self._exchange.phase = Phase.ANSWERING
+            self._exchange.answered()
         return count
 
     def close(self) -> None:
@@ -174,6 +82,12 @@ class _BoundedAnswer(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
+        while 100 <= self.status < 200 and self.status != http.client.SWITCHING_PROTOCOLS:
+            # Only begins anew without headers; the time of the exchange bounds how often.
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+        if self.status == http.client.SWITCHING_PROTOCOLS:
+            self.will_close = True
         if not self._exchange.body_complete:
             self.will_close = True
 
@@ -183,8 +97,14 @@ class BoundedConnection(HTTPConnection):
 
     _exchange: Exchange | None = None
 
+    def serve(self, exchange: Exchange) -> None:
+        """The next request is this exchange's; so is connecting, if that is still to be done."""
+        self._exchange = exchange
+        self.response_class = self._bounded_answer  # type: ignore[assignment]
+
     def connect(self) -> None:
-        self._exchange = None
+        if self._exchange is not None:
+            self.timeout = self._exchange.connect_timeout()
         super().connect()
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
@@ -192,14 +112,13 @@ class BoundedConnection(HTTPConnection):
         if self.sock is None:
             self.connect()
         exchange.connected(self.sock)
-        self._exchange = exchange
         self.timeout = exchange.send_timeout()
         super().request(method, url, body, headers, **options)
 
     def send(self, data: Any) -> None:
         exchange = self._exchange
-        if exchange is None:
-            super().send(data)
+        if exchange is None or exchange.phase is Phase.CONNECTING:
+            super().send(data)  # to a proxy
             return
         exchange.began = True
         view = memoryview(data)
@@ -210,7 +129,6 @@ class BoundedConnection(HTTPConnection):
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3
         if self._exchange is not None:
             self._exchange.sent()
-            self.response_class = self._bounded_answer  # type: ignore[assignment]
         return super().getresponse()
 
     def _send_piece(self, piece: memoryview, exchange: Exchange) -> int:
@@ -236,10 +154,26 @@ class BoundedTlsConnection(BoundedConnection, HTTPSConnection):
 
 
 class _PlainPool(HTTPConnectionPool):
+    """Connections that know whose request they serve before they connect."""
+
     ConnectionCls = BoundedConnection
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._under_way = threading.local()
 
-class _TlsPool(HTTPSConnectionPool):
+    def urlopen(self, method: str, url: str, body: Any = None, *arguments: Any, **options: Any) -> Any:
+        self._under_way.exchange = body.exchange
+        return super().urlopen(method, url, body, *arguments, **options)
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)
+        if isinstance(connection, BoundedConnection):
+            connection.serve(self._under_way.exchange)
+        return connection
+
+
+class _TlsPool(_PlainPool, HTTPSConnectionPool):
     ConnectionCls = BoundedTlsConnection
 
 

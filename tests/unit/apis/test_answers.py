@@ -80,6 +80,27 @@ def test_what_the_server_wrote_is_kept_apart_from_the_problem() -> None:
     assert "DOE" not in str(failure) + str(failure.remedy)
 
 
+@pytest.mark.parametrize(
+    ("wrote", "words", "setting"),
+    [
+        (
+            "<html> <head><title>400 No required SSL certificate was sent</title></head>",
+            "wants a TLS certificate",
+            "tls.client_cert",
+        ),
+        ("<html> <head><title>400 The SSL certificate error</title></head>", "does not trust", "tls.client_cert"),
+        ("<html> <head><title>400 The plain HTTP request was sent to HTTPS port</title></head>", "TLS", "https://"),
+        ("Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />", "TLS", "https://"),
+    ],
+)
+def test_a_400_about_the_connection_is_no_samples_fault(wrote: str, words: str, setting: str) -> None:
+    failure = failure_of_status(Api.UPLOAD, 400, {}, now=NOW, detail=wrote)
+    assert isinstance(failure, ApiOutage)
+    assert words in failure.problem
+    assert setting in str(failure.remedy)
+    assert isinstance(failure_of_status(Api.UPLOAD, 422, {}, now=NOW, detail=wrote), ApiRefusal)
+
+
 @pytest.mark.parametrize("api", Api)
 def test_every_status_has_a_whole_sentence_and_a_remedy(api: Api) -> None:
     for status in (100, 206, *range(300, 600), 999):
@@ -97,7 +118,15 @@ def test_only_some_answers_say_that_nothing_was_done(status: int, maybe_done: bo
     assert failure_of_status(Api.UPLOAD, status, {}, now=NOW).maybe_done is maybe_done
 
 
-OUTAGES = {Fault.NAME_UNKNOWN, Fault.REFUSED, Fault.UNREACHABLE, Fault.PROXY, Fault.CERTIFICATE, Fault.TLS}
+OUTAGES = {
+    Fault.NAME_UNKNOWN,
+    Fault.REFUSED,
+    Fault.UNREACHABLE,
+    Fault.PROXY,
+    Fault.CERTIFICATE,
+    Fault.TLS,
+    Fault.OUR_CERTIFICATE,
+}
 
 
 @pytest.mark.parametrize("fault", Fault)

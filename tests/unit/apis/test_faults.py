@@ -62,7 +62,21 @@ CASES = {
     ),
     "TLS ends while sending": (wrapped(tls(ssl.SSLEOFError, "UNEXPECTED_EOF_WHILE_READING")), S, Fault.LOST),
     "TLS breaks while sending": (wrapped(tls(ssl.SSLError, "SSLV3_ALERT_BAD_RECORD_MAC")), S, Fault.LOST),
-    "client certificate wanted": (wrapped(tls(ssl.SSLError, "TLSV13_ALERT_CERTIFICATE_REQUIRED")), W, Fault.TLS),
+    "client certificate wanted": (
+        wrapped(tls(ssl.SSLError, "TLSV13_ALERT_CERTIFICATE_REQUIRED")),
+        W,
+        Fault.OUR_CERTIFICATE,
+    ),
+    "client certificate not trusted": (
+        retried(urllib3_errors.SSLError(tls(ssl.SSLError, "TLSV1_ALERT_UNKNOWN_CA"))),
+        C,
+        Fault.OUR_CERTIFICATE,
+    ),
+    "key does not fit the certificate": (
+        retried(urllib3_errors.SSLError(tls(ssl.SSLError, "KEY_VALUES_MISMATCH"))),
+        C,
+        Fault.TLS,
+    ),
     "ca_file is gone": (OSError("Could not find a CA bundle, invalid path: /x.pem"), C, Fault.TLS),
     "proxy refuses": (
         retried(urllib3_errors.ProxyError("Unable to connect", ConnectionRefusedError(111, "Connection refused"))),

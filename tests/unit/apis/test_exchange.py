@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
+from moichord.apis.exchange import Exchange
 from moichord.apis.faults import Phase
 from moichord.apis.http import Deadlines
-from moichord.apis.transport import Exchange
 from moichord.clock import SystemClock
 from moichord.errors import Stopped
 
@@ -28,9 +28,19 @@ def test_without_a_total_time_sending_may_take_as_long_as_it_moves() -> None:
     assert not exchange.overdue
 
 
+def test_connecting_takes_no_longer_in_several_parts() -> None:
+    clock = Hand()
+    exchange = Exchange(Deadlines(connect=10, read=300), clock)
+    clock.at += 10
+    with pytest.raises(TimeoutError):
+        exchange.receive_timeout()
+    assert not exchange.overdue
+
+
 def test_without_a_total_time_the_whole_answer_is_due_within_read() -> None:
     clock = Hand()
     exchange = Exchange(Deadlines(connect=10, read=300, stall=120), clock)
+    exchange.phase = Phase.SENDING
     exchange.sent()
     clock.at += 200
     assert exchange.receive_timeout() == 100
@@ -45,6 +55,9 @@ def test_a_total_time_bounds_every_part() -> None:
     exchange = Exchange(Deadlines(connect=10, read=30, total=35), clock)
     assert exchange.connect_timeout() == 10
     clock.at += 8
+    assert exchange.connect_timeout() == 2
+    assert exchange.receive_timeout() == 2, "while connecting, of a proxy"
+    exchange.phase = Phase.SENDING
     assert exchange.send_timeout() == 27
     exchange.sent()
     clock.at += 20
