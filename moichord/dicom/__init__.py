@@ -11,9 +11,12 @@ Errors: `DicomError` and `OSError`, no others.
     reading      positioned reads, a bounded window       encoding     VRs, element headers, transfer syntaxes
     walker       from element to element                  part10       walk a file
     completeness is it whole?                             values       read single values
-    charset      bytes and text                           identities   whose image is it?
-    dictionary   keywords, and what may be set            present      what coercion needs to know
-    coercion     wanted and present -> edits              validation   may this value be written?
+    nested       what a sequence holds                    identities   whose image is it?
+    charset      bytes and text                           code_extensions   several sets in one text (ISO 2022)
+    dictionary   keywords, and what may be set            validation   may this value be written?
+    wanted       the words of coercion                    present      what coercion needs to know
+    coercion     wanted and present -> edits              species      do words and code mean one animal?
+    switching    which set, and what that means           recoding     the same text in UTF-8
     original_attributes   the record of a change          splice       new header ++ untouched tail
 """
 

@@ -24,7 +24,6 @@ from moichord.dicom.switching import (
     chosen_set,
     declaration_change,
     earlier_records,
-    other_text_in_utf8,
     switch_note,
 )
 from moichord.dicom.validation import FREE_TEXT_VRS, require_valid
@@ -57,15 +56,13 @@ def coerce(
         return Coercion(notes=notes)
     stripped = _strip_signatures(present, signed)
     record = (provenance.modifying_system, provenance.source_of_previous_values) if record_changes else ()
-    terms = chosen_set(present, decisions, record)
+    terms, recoded = chosen_set(present, decisions, record)
     edits = {d.wanted.attribute.tag: _edit(d.wanted, d.text, terms, present.encoding) for d in decisions}
     if len(edits) < len(decisions):
         raise Unfit("one attribute is wanted twice")
     changes = [Change(d.wanted.attribute.keyword, d.before, d.text) for d in decisions]
     earlier = earlier_records(present, terms)
-    recoded: list[Edit] = []
     if terms != present.terms:
-        recoded = other_text_in_utf8(present, decisions)
         edits[SPECIFIC_CHARACTER_SET] = Edit(SPECIFIC_CHARACTER_SET, "CS", _padded(charset.UTF8, "CS", terms))
         changes.append(declaration_change(present))
         notes += (switch_note(recoded),)

@@ -4,7 +4,7 @@ Owns rule 8: ASCII needs nothing; the declared set is kept while it has all new 
 over to UTF-8 (ISO_IR 192), its other text included, or not at all. Pure. It must not know files. Errors: `Unfit`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from moichord.dicom import charset
 from moichord.dicom.encoding import TEXT_VRS, Edit
@@ -12,41 +12,37 @@ from moichord.dicom.errors import Unfit
 from moichord.dicom.original_attributes import ORIGINAL_ATTRIBUTES_SEQUENCE
 from moichord.dicom.recoding import declared_in_items, in_utf8
 from moichord.dicom.values import SPECIFIC_CHARACTER_SET, Raw
-from moichord.dicom.wanted import Change, Decision, Present
+from moichord.dicom.wanted import Change, Decision, Present, Wanted
 
 _ASCII = b"ISO_IR 6"
 
 
-def chosen_set(present: Present, decisions: Sequence[Decision], record: Sequence[str]) -> tuple[str, ...]:
-    """The declared terms if they have all new text and the texts of the record, else UTF-8.
+def chosen_set(
+    present: Present, decisions: Sequence[Decision], record: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[Edit, ...]]:
+    """The terms for all new text and the texts of the record, and the other text of the image in that set.
 
-    Raises `Unfit` if some other text cannot be taken along to UTF-8, as far as that is known already.
+    These are the declared terms and nothing, or UTF-8 and the elements whose bytes change with it. Raises `Unfit` if
+    the declared terms do not suffice, and some other text cannot be read with certainty.
     """
-    lacking = next((d.wanted.origin for d in decisions if not _fits(d.text, d.wanted.attribute.vr, present)), None)
-    if lacking is None and not all(_fits(text, "LO", present) for text in record):
-        lacking = "the record of the changes"
-    if lacking is None:
-        return present.terms
+    lacking = next((d.wanted for d in decisions if not _fits(d.text, d.wanted.attribute.vr, present)), None)
+    if lacking is None and all(_fits(text, "LO", present) for text in record):
+        return present.terms, ()
     if present.other_text.out_of_reach:
-        raise _stuck(lacking, present, present.other_text.out_of_reach, decisions)
-    return (charset.UTF8,)
-
-
-def other_text_in_utf8(present: Present, decisions: Sequence[Decision]) -> list[Edit]:
-    """The text that nobody asked to change, in UTF-8. Raises `Unfit` for what cannot be read with certainty."""
+        raise _stuck(lacking, present, present.other_text.out_of_reach)
     replaced = {d.wanted.attribute.tag for d in decisions} | {SPECIFIC_CHARACTER_SET, ORIGINAL_ATTRIBUTES_SEQUENCE}
-    edits = []
+    try:
+        return (charset.UTF8,), tuple(_in_utf8(present, replaced))
+    except Unfit as error:
+        raise _stuck(lacking, present, error.problem) from error
+
+
+def _in_utf8(present: Present, replaced: Collection[int]) -> Iterator[Edit]:
+    """The text that nobody asked to change."""
     for tag, found in present.other_text.elements.items():
-        if tag in replaced:
-            continue
-        try:
-            value = in_utf8(tag, found, present.encoding, present.terms)
-        except Unfit as error:
-            lacking = next((d.wanted.origin for d in decisions), "the record of the changes")
-            raise _stuck(lacking, present, error.problem, decisions) from error
+        value = None if tag in replaced else in_utf8(tag, found, present.encoding, present.terms)
         if value is not None:
-            edits.append(Edit(tag, found.vr, value, found.delimited))
-    return edits
+            yield Edit(tag, found.vr, value, found.delimited)
 
 
 def earlier_records(present: Present, terms: tuple[str, ...]) -> Raw | None:
@@ -86,10 +82,10 @@ def _fits(text: str, vr: str, present: Present) -> bool:
     return True
 
 
-def _stuck(lacking: str, present: Present, why: str, decisions: Sequence[Decision]) -> Unfit:
+def _stuck(lacking: Wanted | None, present: Present, why: str) -> Unfit:
+    """The value that the declared set lacks, or else the record of the changes, and why UTF-8 is no way out."""
     problem = (
-        f"{lacking} has characters that the image's character set ({charset.spelled(present.terms)}) lacks, "
-        f"and the image cannot go over to UTF-8: {why}"
+        f"{lacking.origin if lacking else 'the record of the changes'} has characters that the image's character set "
+        f"({charset.spelled(present.terms)}) lacks, and the image cannot go over to UTF-8: {why}"
     )
-    culprit = next((d.wanted for d in decisions if d.wanted.origin == lacking), None)
-    return culprit.unfit(problem) if culprit else Unfit(problem, keyword="SpecificCharacterSet")
+    return lacking.unfit(problem) if lacking else Unfit(problem, keyword="SpecificCharacterSet")

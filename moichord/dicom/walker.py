@@ -28,6 +28,7 @@ from moichord.dicom.reading import Window
 
 _HEADERS = (struct.Struct("<HHI"), struct.Struct(">HHI"))
 _SHORTS = (struct.Struct("<H"), struct.Struct(">H"))
+_BY_LETTERS = {vr.encode("ascii"): vr for vr in KNOWN_VRS}
 _LONGS = (struct.Struct("<I"), struct.Struct(">I"))
 
 
@@ -255,10 +256,9 @@ def _disorder(top: int, tag: int, length: int, offset: int) -> Incomplete | Malf
 
 def _vr(letters: bytes, tag: int, offset: int) -> str:
     """A VR of two capital letters; unknown ones are read with a 32-bit length, as PS3.5 7.1.2 lays down."""
-    try:
-        vr = letters.decode("ascii")
-    except UnicodeDecodeError:
-        vr = ""
-    if vr in KNOWN_VRS or (vr.isalpha() and vr.isupper()):
-        return vr
+    known = _BY_LETTERS.get(letters)
+    if known is not None:
+        return known
+    if letters.isalpha() and letters.isupper():  # of bytes, these mean ASCII
+        return letters.decode("ascii")
     raise Malformed("no value representation where one should be", tag=tag, offset=offset + 4)

@@ -73,6 +73,12 @@ def test_a_two_byte_set_ends_before_a_delimiter_and_at_the_end() -> None:
     assert value == b"\x1b$B;3\x1b(B^\x1b$BED\x1b(B\n\x1b$B;3\x1b(B"
 
 
+def test_a_delimiters_byte_inside_a_two_byte_character_is_none() -> None:
+    value = charset.encode("春山", ("", "ISO 2022 IR 87"))
+    assert value == b"\x1b$B=U;3\x1b(B"
+    assert charset.decode(value, ("", "ISO 2022 IR 87")) == "春山"
+
+
 def test_one_set_for_all_of_a_component_is_better_than_two() -> None:
     """All of this is in the Korean set; the first two characters are in the Japanese one as well."""
     value = charset.encode("山田홍", ("", "ISO 2022 IR 87", "ISO 2022 IR 149"))
@@ -129,7 +135,7 @@ def test_a_text_that_the_set_does_not_have_is_refused(text: str, terms: tuple[st
         (b"\x1b$)C\xb0A", ("", "ISO 2022 IR 149")),
         (b"\x1b$B;\xb3", ("", "ISO 2022 IR 87")),
         (b"\x1b$(C;3", ("", "ISO 2022 IR 87")),
-        (b"\x1b-A\xfc", ("ISO_IR 192",)),
+        (b"\x1b-A\xc3\xbc", ("ISO_IR 192",)),
     ],
 )
 def test_bytes_of_another_set_are_refused(value: bytes, terms: tuple[str, ...]) -> None:

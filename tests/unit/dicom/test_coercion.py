@@ -196,5 +196,7 @@ def test_numbers_are_written_in_the_order_of_the_file(encoding: Encoding, value:
 def test_a_bad_value_or_a_double_one_is_refused() -> None:
     with pytest.raises(Unfit, match="takes 64 at most"):
         coerce(present(), [want("PatientID", "x" * 65)], PROVENANCE)
+    with pytest.raises(Unfit, match="takes 10240 at most"):
+        coerce(present(), [want("PatientComments", " " + "x" * 10240)], PROVENANCE)
     with pytest.raises(Unfit, match="wanted twice"):
         coerce(present(), [want("PatientID", "a"), want("PatientID", "b")], PROVENANCE)

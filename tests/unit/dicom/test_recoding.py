@@ -216,10 +216,116 @@ def test_going_over_twice_gives_the_same_bytes_and_then_nothing_changes(open_fil
     assert again.unchanged
 
 
+def recorded(declared: bytes, item_content: bytes, vr: str = "SQ") -> bytes:
+    return part10_bytes(declared + OBJECT + element(RECORD, vr, item(item_content)) + PIXELS)
+
+
+def test_an_earlier_record_that_nobody_can_read_says_its_set_too(open_file: Open) -> None:
+    unknown = element(0x00091001, "UN", b"\xff\xfe")
+    assert item(LATIN + unknown) in sent(named(open_file(recorded(LATIN, unknown))))
+    for nothing in (b"", element(SET, "CS", b"")):
+        new = sent(named(open_file(recorded(nothing, unknown))))
+        assert item(element(SET, "CS", b"ISO_IR 6") + unknown) in new
+
+
+def test_an_earlier_record_of_vr_un_says_its_set_in_implicit_vr(open_file: Open) -> None:
+    said = element(0x04000563, "", b"Z\xfcri", implicit=True)
+    new = sent(named(open_file(recorded(LATIN, said, "UN"))))
+    assert item(element(SET, "", b"ISO_IR 100", implicit=True) + said) in new
+
+
+def test_a_group_length_that_the_declaration_makes_wrong_goes(open_file: Open) -> None:
+    said = element(0x00080001, "UL", b"\1\0\0\0") + element(0x00080080, "LO", b"Z\xfcri")
+    new = sent(named(open_file(recorded(LATIN, element(0x00080000, "UL", b"\1\0\0\0") + said))))
+    assert item(said[:12] + LATIN + said[12:]) in new
+
+
+def test_a_record_in_other_letters_changes_the_set_as_well(open_file: Open) -> None:
+    file = open_file(part10_bytes(OBJECT + PIXELS))
+    provenance = Provenance("20240229120000+0000", "Zürich")
+    after = reread(tagged(file, [Wanted(lookup("PatientName"), "Rex")], provenance)[0])
+    assert after.SpecificCharacterSet == "ISO_IR 192"
+    assert after.OriginalAttributesSequence[0].ModifyingSystem == "Zürich"
+    stuck = open_file(part10_bytes(element(0x00080080, "LO", b"\xfc1") + PIXELS))
+    with pytest.raises(Unfit, match="the record of the changes has characters"):
+        tagged(stuck, [Wanted(lookup("PatientName"), "Rex")], provenance)
+
+
+def test_several_values_in_jis_x_0201_go_over_though_the_backslash_looks_like_a_yen_sign(open_file: Open) -> None:
+    declared = element(SET, "CS", b"ISO_IR 13 ")
+    after = reread(named(open_file(part10_bytes(declared + OBJECT + element(0x00080080, "LO", b"a\\\xb1 ") + PIXELS))))
+    assert after.InstitutionName == ["a", "ｱ"]
+
+
+def hidden_text(letters: bytes) -> bytes:
+    """UN of undefined length, which is implicit inside, with another one in it."""
+    inner = element(
+        0x00081140,
+        "",
+        item(element(0x00080104, "", letters, implicit=True), undefined=True) + sequence_end(),
+        implicit=True,
+        length=UNDEFINED,
+    )
+    return element(0x00091001, "UN", item(inner, undefined=True) + sequence_end(), length=UNDEFINED)
+
+
+@pytest.mark.parametrize("undefined", [True, False])
+def test_unknown_sequences_inside_others_are_implicit(open_file: Open, undefined: bool) -> None:
+    def dataset(letters: bytes) -> bytes:
+        return element(0x00081140, "SQ", item(hidden_text(letters), undefined=undefined))
+
+    image = named(open_file(part10_bytes(LATIN + OBJECT + dataset(b"\xfcx") + PIXELS)))
+    assert dataset("üx ".encode()) in sent(image)
+
+
+NAME_IN_LATIN = element(0x00080104, "LO", b"\xfcx")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (item(NAME_IN_LATIN, undefined=True)[:-8] + sequence_end(), "not in order"),
+        (item(NAME_IN_LATIN)[:-2], "longer than what surrounds it"),
+        (item(NAME_IN_LATIN[:-1]), "longer than what surrounds it"),
+        (sequence_end() + item(NAME_IN_LATIN), "where an item should be"),
+        (item(NAME_IN_LATIN) + b"1234", "cut off"),
+        (item(NAME_IN_LATIN, undefined=True)[:-8], "cut off"),
+        (item(b"\x08\0\4\1\xff\xff\2\0\xfcx"), "without a value representation"),
+    ],
+)
+def test_a_sequence_that_is_not_in_order_is_never_rewritten(open_file: Open, value: bytes, words: str) -> None:
+    file = open_file(part10_bytes(LATIN + OBJECT + element(0x00081140, "SQ", value) + PIXELS))
+    with pytest.raises(Unfit, match=rf"\(0008,1140\) cannot be read: .*{words}"):
+        named(file)
+    assert reread(named(file, "Rex")).PatientName == "Rex"
+
+
+@pytest.mark.parametrize(
+    ("vr", "tag", "count", "words"),
+    [
+        ("LT", 0x00104000, 40_000, "too long for its value representation"),
+        ("UT", 0x0040A160, 17 << 20, "too long to be"),
+    ],
+)
+def test_text_that_would_not_fit_stays(open_file: Open, vr: str, tag: int, count: int, words: str) -> None:
+    file = open_file(part10_bytes(LATIN + OBJECT + element(tag, vr, b"\xfc" * count) + PIXELS))
+    with pytest.raises(Unfit, match=words):
+        named(file)
+
+
 def plain(open_file: Open, content: bytes, terms: Sequence[str] = ("",)) -> bool:
     file = open_file(part10_bytes(content, sop_class_uid=BASIC_TEXT_REPORT))
     found = other_text(file, inspect(file), tuple(terms))
     return not found.elements and not found.out_of_reach
+
+
+def test_a_private_sequence_of_undefined_length_in_implicit_vr_is_looked_into(open_file: Open) -> None:
+    for letters, expected in ((b"plain ", True), (b"\xfcx", False)):
+        inside = item(element(0x00080104, "", letters, implicit=True), undefined=True) + sequence_end()
+        content = element(UID, "", b"2.25.3", implicit=True)
+        content += element(0x00091001, "", inside, implicit=True, length=UNDEFINED)
+        file = open_file(part10_bytes(content, transfer_syntax=IMPLICIT, sop_class_uid=BASIC_TEXT_REPORT))
+        assert (not other_text(file, inspect(file), ("ISO_IR 100",)).elements) is expected
 
 
 @pytest.mark.parametrize(

@@ -72,4 +72,14 @@ def test_what_cannot_be_compared_is_only_said(open_file: Open) -> None:
         element(0x00102202, "SQ", b"12345678"),
     ):
         assert "not known here" in coercion_of(open_file, content, PatientSpeciesDescription="dog").notes[0]
-    assert coercion_of(open_file, code(("1", "99LAB", "small")), PatientID="new").notes == ()
+    cat = ("448169003", "SCT", "Felis catus")
+    two = element(0x00102202, "SQ", code(cat)[12:] + code(DOG)[12:])
+    assert "not known here" in coercion_of(open_file, two, PatientSpeciesDescription="dog").notes[0]
+    for content in (code(("1", "99LAB", "small")), element(0x00102202, "SQ", b"12345678")):
+        assert coercion_of(open_file, content, PatientID="new").notes == ()
+
+
+def test_a_code_may_be_in_a_set_of_its_own(open_file: Open) -> None:
+    own = element(0x00080005, "CS", b"ISO_IR 100") + element(0x00080104, "LO", b"H\xfcndin")
+    content = element(0x00102202, "SQ", item(own))
+    assert coercion_of(open_file, content, PatientSpeciesDescription="hündin").notes[0].startswith("the character set")
