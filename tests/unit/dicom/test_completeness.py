@@ -4,6 +4,7 @@ import pytest
 
 from moichord.dicom import DicomError, Incomplete, Malformed, inspect, walk
 from tests.builders import (
+    BASIC_TEXT_REPORT,
     EXPLICIT,
     IMPLICIT,
     JPEG,
@@ -129,3 +130,9 @@ def test_pixel_data_are_walked_but_not_read(open_file: Open) -> None:
     with pytest.raises(Incomplete, match="3000000000 bytes needed, 0 there"):
         inspect(open_file(sparse))
     assert walk(open_file(sparse)).has_pixel_data
+
+
+def test_an_offset_table_alone_is_no_pixel_data(open_file: Open) -> None:
+    table = element(0x7FE00001, "OV", bytes(8))
+    content = part10_bytes(element(0x00080018, "UI", b"2.25.3") + table, sop_class_uid=BASIC_TEXT_REPORT)
+    assert not inspect(open_file(content)).has_pixel_data

@@ -8,7 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from moichord.dicom import PositionedFile, Provenance, TaggedImage, Unfit, Wanted, charset, inspect, lookup, tagged
-from moichord.dicom.present import other_text
+from moichord.dicom.present import other_text, read_present
 from tests.builders import (
     BASIC_TEXT_REPORT,
     BIG_ENDIAN,
@@ -344,3 +344,16 @@ def test_a_private_sequence_of_undefined_length_in_implicit_vr_is_looked_into(op
 )
 def test_what_is_provably_ascii_need_not_be_looked_at_again(open_file: Open, content: bytes, expected: bool) -> None:
     assert plain(open_file, content) is expected
+
+
+def test_other_text_is_looked_for_only_where_it_matters(open_file: Open) -> None:
+    file = open_file(part10_bytes(LATIN + OBJECT + element(0x00080080, "LO", b"Z\xfcri") + PIXELS))
+    for name, expected in (("Rex", 0), (GREEK, 1)):
+        present = read_present(file, inspect(file), [Wanted(lookup("PatientName"), name)])
+        assert len(present.other_text.elements) == expected
+
+
+def test_a_sequence_in_the_place_of_a_text_is_never_replaced(open_file: Open) -> None:
+    hidden = element(NAME, "UN", item() + sequence_end(), length=UNDEFINED)
+    with pytest.raises(Unfit, match="PatientName of the image cannot be compared or replaced: a value of undefined"):
+        named(open_file(part10_bytes(LATIN + OBJECT + hidden + PIXELS)))
