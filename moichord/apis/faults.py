@@ -144,6 +144,8 @@ def _words(error: BaseException) -> str:
     """What the system says, without addresses and their parameters, which libraries like to quote."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
+    if isinstance(error, urllib3_errors.SSLError) and "private key is encrypted" in str(error):
+        return "the private key has a password"
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
     if isinstance(error, OSError) and error.strerror:
