@@ -124,8 +124,9 @@ def decide(
 
 
 def delay(failures: int, policy: Policy) -> float:
-    """Seconds before jitter to wait after `failures` earlier failures in a row: first_delay, doubled, capped."""
-    waits = backoff.expo(base=2, factor=policy.first_delay, max_value=policy.max_delay)
+    """Seconds before jitter to wait after `failures` earlier ones: first_delay, doubled, capped, a day at most."""
+    longest = min(policy.max_delay, LONGEST_RETRY_AFTER)
+    waits = backoff.expo(base=2, factor=policy.first_delay, max_value=longest)
     next(waits)  # the generator's first value only starts it
     for _ in range(min(failures, 64)):
         next(waits)

@@ -88,6 +88,7 @@ def test_retry_after_is_kept_exactly_up_to_a_day(asked: float, waits: float) -> 
 def test_delays_double_up_to_the_longest() -> None:
     assert [delay(failures, POLICY) for failures in range(11)] == [2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]
     assert delay(1_000_000, POLICY) == 900
+    assert delay(50, Policy(2.0, 30 * DAY, 20, 60 * DAY)) == DAY
 
 
 def test_chance_only_shortens_a_delay() -> None:
