@@ -32,6 +32,7 @@ STARTING = "start"
 REQUESTS = "requests"
 ANSWERS = "server"
 ANSWER = "answer"
+ARRIVAL = "arrival"
 KILLED = -9
 
 
@@ -116,7 +117,7 @@ class Campaign:
         for counts in found.values():
             for call in NETWORK_CALLS:
                 del counts[call]
-        return found | {REQUESTS: Counter(network), ANSWERS: Counter({ANSWER: len(answers)})}
+        return found | {REQUESTS: Counter(network), ANSWERS: Counter({ARRIVAL: len(answers), ANSWER: len(answers)})}
 
     def judge(self, points: Iterable[Point]) -> list[Verdict]:
         return list(self._pool.map(self._judge, points))
@@ -168,7 +169,8 @@ def _deaths(point: Point, site: Site, launcher: Launcher) -> list[Snapshot]:
 
 def _set(point: Point, site: Site, daemon: Daemon) -> None:
     if point.thread == ANSWERS:
-        site.before_answer(point.trap.number, daemon.kill if point.trap.signal == "KILL" else daemon.terminate)
+        when = site.before_answer if point.trap.call == ANSWER else site.instead_of
+        when(point.trap.number, daemon.kill if point.trap.signal == "KILL" else daemon.terminate)
     elif point.thread == REQUESTS:
         daemon.trap(point.trap)
     else:

@@ -6,6 +6,8 @@
 
 A point is a thread and the number of one system call in it: the daemon dies just before that call, under strace. What
 it had done before is on the disk, what it was about to do never happens. First a dry run counts every thread's calls.
+At the servers it dies when a request has arrived and is lost (`arrival`), and when one was carried out and is not
+answered yet (`answer`).
 
 `--twice` kills the daemon once more in the start that follows, at each call of recovery. `--signal TERM` stops it
 instead, after which nothing at all may be repeated. Sites of broken guarantees are kept and named.
@@ -20,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.lifecycle.campaign import ANSWER, CALLS, STARTING, Campaign, Point, Verdict
+from tests.lifecycle.campaign import ANSWER, ARRIVAL, CALLS, STARTING, Campaign, Point, Verdict
 from tests.lifecycle.daemon import Trap
 from tests.lifecycle.scenarios import Scenario, other_file_system, scenarios
 
@@ -36,7 +38,7 @@ OF_A_START = {"mkdir": 6, "rmdir": 6, "rename": 3, "renameat2": 4, "unlink": 8, 
 
 def every_point(scenario: Scenario, calls: Counts) -> Iterator[Point]:
     """Each call of each thread on the trip, and of a start that finds the sample waiting."""
-    yield from _every(scenario, calls, dict.fromkeys((*CALLS, ANSWER), 1))
+    yield from _every(scenario, calls, dict.fromkeys((*CALLS, ARRIVAL, ANSWER), 1))
     for call, most in OF_A_START.items():
         for number in range(1, most + 1):
             yield Point(scenario, STARTING, Trap(call, number))
@@ -48,7 +50,7 @@ def everyday(scenario: Scenario, calls: Counts) -> Iterator[Point]:
     Always the same points; about a hundred with those of the other tests.
     """
     if scenario.name == "done":
-        steps = dict.fromkeys(("rename", "renameat2", "mkdir", "rmdir", "unlink", "connect", ANSWER), 1)
+        steps = dict.fromkeys(("rename", "renameat2", "mkdir", "rmdir", "unlink", "connect", ARRIVAL, ANSWER), 1)
         steps |= {"fsync": 2, "sendto": 2, "fdatasync": 4, "pwrite64": 30}
     else:
         steps = {"rename": 2, "renameat2": 1, "rmdir": 2, "unlink": 3, "fsync": 4, "fdatasync": 15}
@@ -104,7 +106,7 @@ def _chosen(options: argparse.Namespace, scenario: Scenario, calls: Counts) -> l
     chosen = [
         replace(point, trap=replace(point.trap, signal=options.signal))
         for point in points
-        if wanted is None or point.trap.call in wanted
+        if (wanted is None or point.trap.call in wanted) and (point.trap.call != ARRIVAL or options.signal == "KILL")
     ]
     return list(twice(chosen)) if options.twice else chosen
 

@@ -19,6 +19,7 @@ from moichord.queue.database import Database
 from moichord.queue.requests import Requests
 from moichord.queue.views import Views
 from moichord.sample import Api
+from moichord.sandbox.received import Received
 from moichord.sandbox.stand_in import StandInApis
 from tests.builders import image_bytes
 
@@ -121,6 +122,18 @@ class Site:
         """Call `act` when the servers have carried out the `number`th request from now on, and not yet answered it."""
         countdown = iter(range(number - 1, -1, -1))
         self.watchers.append(lambda: None if next(countdown, 1) else act())
+
+    def instead_of(self, number: int, act: Callable[[], None]) -> None:
+        """Call `act` instead of carrying out the `number`th request from now on, which is lost."""
+        countdown = iter(range(number - 1, -1, -1))
+
+        def is_it(_request: Received) -> bool:
+            if next(countdown, 1):
+                return False
+            act()
+            return True
+
+        self.apis.fail_for(is_it, status=503)
 
     def images(self) -> list[str]:
         return [name for name in self.received if name.endswith(".dcm")]
