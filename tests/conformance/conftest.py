@@ -18,8 +18,8 @@ REPEATS = "repeats: more of the same; left to --all-conformance"
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", REPEATS)
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    settings.register_profile("everyday", max_examples=150, deadline=None, suppress_health_check=slow, derandomize=True)
-    settings.register_profile("all", max_examples=10_000, deadline=None, suppress_health_check=slow)
+    settings.register_profile("everyday", max_examples=50, deadline=None, suppress_health_check=slow, derandomize=True)
+    settings.register_profile("all", max_examples=5_000, deadline=None, suppress_health_check=slow)
     settings.load_profile("all" if config.getoption("--all-conformance") else "everyday")
 
 
