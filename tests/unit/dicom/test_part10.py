@@ -170,6 +170,6 @@ def test_a_wrong_group_length_of_the_meta_information_does_not_matter(open_file:
 
 def test_a_transfer_syntax_that_is_not_accepted_is_named_with_its_place(open_file: Open) -> None:
     content = part10_bytes(UID, transfer_syntax=DEFLATED)
-    with pytest.raises(Malformed, match=r"deflated .*1\.2\.99 \(element \(0002,0010\), at byte") as caught:
+    with pytest.raises(Malformed, match=r"deflated .*1\.2\.1\.99 \(element \(0002,0010\), at byte") as caught:
         walk(open_file(content))
     assert caught.value.offset == content.index(b"\x02\0\x10\0UI")
