@@ -53,7 +53,7 @@ def everyday(scenario: Scenario, calls: Counts) -> Iterator[Point]:
         steps = dict.fromkeys(("rename", "renameat2", "mkdir", "rmdir", "unlink", "connect", ARRIVAL, ANSWER), 1)
         steps |= {"fsync": 2, "sendto": 2, "fdatasync": 4, "pwrite64": 30}
     else:
-        steps = {"rename": 2, "renameat2": 1, "rmdir": 2, "unlink": 3, "fsync": 4, "fdatasync": 15}
+        steps = {"rename": 2, "renameat2": 1, "rmdir": 1, "unlink": 3, "fsync": 4, "fdatasync": 15}
     yield from _every(scenario, calls, steps)
 
 
