@@ -88,7 +88,14 @@ class Site:
         return self._end("failed")
 
     def _end(self, name: str) -> Path:
-        return self.root / name if self.layout.elsewhere is None else self.layout.elsewhere / self.root.name / name
+        return self.root / name if self.elsewhere is None else self.elsewhere / name
+
+    @property
+    def elsewhere(self) -> Path | None:
+        """This site's folder on the other file system; named after the whole path, as others run beside it."""
+        if self.layout.elsewhere is None:
+            return None
+        return self.layout.elsewhere / "-".join(self.root.parts[1:])
 
     @property
     def state(self) -> Path:
@@ -250,8 +257,8 @@ def site_at(root: Path, layout: Layout) -> Iterator[Site]:
         try:
             yield site
         finally:
-            if layout.elsewhere is not None:
-                shutil.rmtree(layout.elsewhere / root.name, ignore_errors=True)
+            if site.elsewhere is not None:
+                shutil.rmtree(site.elsewhere, ignore_errors=True)
 
 
 def _sample() -> dict[str, bytes]:
