@@ -1,5 +1,6 @@
 """A real state on disk, with the verbs that tests of the queue speak in."""
 
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -126,6 +127,17 @@ def opened(path: Path, clock: FakeClock | None = None) -> Iterator[Queue]:
         yield queue
     finally:
         queue.close()
+
+
+@contextmanager
+def files_may_not_grow() -> Iterator[None]:
+    """Every write beyond the size that the largest file has now fails, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def taking(sample_id: str = "S1", **known: Any) -> Taking:

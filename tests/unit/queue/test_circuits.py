@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from moichord.errors import Hold
+from moichord.errors import Hold, StateUnwritable
 from moichord.retry import GiveUp, HoldForApi, Policy, RetryAt
 from moichord.sample import Api, State, Step, Submission
 from tests.fakes import FakeClock
-from tests.unit.queue.state import Queue, is_held, opened, outage, refusal, transient
+from tests.unit.queue.state import Queue, files_may_not_grow, is_held, opened, outage, refusal, transient
 
 DAY = 24 * 3600.0
 
@@ -307,6 +307,24 @@ def test_a_commit_that_fails_leaves_memory_as_the_disk_is(queue: Queue) -> None:
         queue.database.write(unit)
     assert not queue.circuits.is_open(Api.UPLOAD)
     journal.admit(Api.UPLOAD)
+
+
+def test_a_claim_that_could_not_be_written_makes_nobody_the_probe(queue: Queue, clock: FakeClock) -> None:
+    held(queue, "S1")
+    clock.advance(5)
+    with files_may_not_grow(), pytest.raises(StateUnwritable):
+        queue.transitions.claim()
+    assert queue.transitions.next_due() == clock.now()
+    queue.journal(queue.claim()).admit(Api.UPLOAD)
+
+
+def test_a_good_answer_ends_a_row_of_failures_at_once(queue: Queue) -> None:
+    queue.drop("S1")
+    journal = queue.reach(queue.claim(), Step.METADATA)
+    for _ in range(4):
+        journal.failed(Step.METADATA, transient(Api.METADATA))
+    journal.answered(Api.METADATA)
+    assert queue.circuit(Api.METADATA).failures == 0
 
 
 # One bad sample among good ones

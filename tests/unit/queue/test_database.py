@@ -1,6 +1,5 @@
 """Transactions: merged commits, failures that harm nobody else, a disk that is full and mended, other processes."""
 
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from moichord.queue import migrations, schema
 from moichord.queue.database import Database, after_commit
 from moichord.queue.rows import IllegalTransition
 from moichord.sample import State
-from tests.unit.queue.state import Queue, opened, taking
+from tests.unit.queue.state import Queue, files_may_not_grow, opened, taking
 
 ROOT = Path(__file__).parents[3]
 Act = Callable[[], object]
@@ -222,17 +221,6 @@ def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
 
 
 # A disk that is full, and mended
-
-
-@contextmanager
-def files_may_not_grow() -> Iterator[None]:
-    """Every write beyond the size that the largest file has now fails, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_commit_that_fails_is_told_to_its_caller_and_all_goes_on_once_it_is_mended(queue: Queue) -> None:
