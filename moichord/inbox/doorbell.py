@@ -72,11 +72,17 @@ class Doorbell:
         self._watched: tuple[int, int] | None = None
         self._samples: dict[str, ObservedWatch] = {}
         self._said: str | None = None
+        self._problem: str | None = None
 
     @property
     def kind(self) -> Kind:
         """What rings at present: events of the system, polling, or nothing but the scan."""
         return self._kind
+
+    @property
+    def problem(self) -> str | None:
+        """Why the watch is worse than it could be, for people; None while it lives as it should."""
+        return self._problem
 
     @property
     def samples(self) -> frozenset[str]:
@@ -90,7 +96,8 @@ class Doorbell:
             try:
                 self._begin(kind)
             except OSError as error:
-                problems.append(_explained(error))
+                if (problem := _explained(error)) not in problems:
+                    problems.append(problem)
                 continue
             self._kind = kind
             self._say(kind, problems)
@@ -107,9 +114,11 @@ class Doorbell:
 
     def rebuild(self) -> None:
         """Begin anew after `healthy` said no; samples that were watched are watched again."""
-        samples = tuple(self._samples)
+        samples, before = tuple(self._samples), self._kind
         self.stop()
         self.start()
+        if before == self._kind == "native":
+            logger.info("The watch on the inbox had ended; it is watched anew")
         for name in samples:
             self.watch_sample(name)
 
@@ -179,17 +188,17 @@ class Doorbell:
 
     def _say(self, kind: Kind, problems: list[str]) -> None:
         """One line when the way of watching changes, not one for every attempt."""
+        because = f": {'; '.join(problems)}" if problems else ""
+        how = {
+            "native": "The inbox is watched by events of the system again",
+            "polling": f"The inbox is watched by polling{because}",
+            "none": f"The inbox cannot be watched, it is only scanned from time to time{because}",
+        }[kind]
+        self._problem = how if problems else None
         if kind == (self._said or "native"):
             return
         self._said = kind
-        because = f": {'; '.join(problems)}" if problems else ""
-        match kind:
-            case "native":
-                logger.info("The inbox is watched by events of the system again")
-            case "polling":
-                logger.info("The inbox is watched by polling%s", because)
-            case "none":
-                logger.warning("The inbox cannot be watched, it is only scanned from time to time%s", because)
+        logger.log(logging.WARNING if kind == "none" else logging.INFO, "%s", how)
 
 
 class _Ringer(FileSystemEventHandler):

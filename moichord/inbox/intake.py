@@ -7,24 +7,26 @@ must not know what is done with a sample afterwards. Nothing but StateUnwritable
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from moichord.clock import Clock
+from moichord.errors import StateUnwritable
 from moichord.inbox.doorbell import Doorbell
 from moichord.inbox.scanner import Scanner
 from moichord.inbox.seen import FolderSeen, InboxSeen
-from moichord.inbox.settling import NotYet, SettleRule, Take, Tracked, judge, restored
+from moichord.inbox.settling import NotYet, SettleRule, Take, Tracked, held_open, interrupted, judge, restored
+from moichord.inbox.taking import Taker
 from moichord.queue.arrivals import Arrival, Arrivals, Taking
 from moichord.queue.requests import Requests
-from moichord.sample import Submission, printable
+from moichord.sample import printable
 from moichord.spool import Spool
 
 log = logging.getLogger(__name__)
 
 ATTEMPT_SUFFIX = re.compile(r"\.attempt-\d{3,}(\.\d+)?$")
 SOONEST = 0.05
-TRY_RENAME_AGAIN_AFTER = 60.0
+STRAYS_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +56,28 @@ class Intake:
         self._doorbell = doorbell
         self._arrivals = arrivals
         self._requests = requests
-        self._spool = spool
+        self._taker = Taker(arrivals, spool, clock)
         self._clock = clock
         self._rules = rules
         self._taken = taken
         self._tracked: dict[str, Tracked] = {}
         self._recorded: dict[str, Arrival] = {}
-        self._blocked: dict[str, tuple[float, str]] = {}
         self._problem: str | None = None
+        self._seen_at = clock.monotonic()
+        self._unwritable: str | None = None
         self._strays: tuple[str, ...] = ()
 
     @property
     def notices(self) -> list[str]:
         """What people should know about the inbox as a whole."""
-        strays = [f"a loose file in the inbox is left alone: {printable(name)}" for name in self._strays]
-        return ([self._problem] if self._problem else []) + strays
+        watch = None if self._problem else self._doorbell.problem  # one that is gone cannot be watched either
+        problems = (self._problem, watch, self._taker.problem, self._unwritable)
+        return [problem for problem in problems if problem] + _left_alone(self._strays)
 
     def restore(self) -> None:
         """Take up what an earlier process remembered of the receiving samples."""
         self._recorded = self._arrivals.load()
+        self._seen_at = self._clock.monotonic()
         monotonic, now = self._clock.monotonic(), self._clock.now()
         self._tracked = {
             name: restored(name, arrival.manifest, arrival.last_change_at, monotonic=monotonic, now=now)
@@ -93,17 +98,27 @@ class Intake:
                 break
             if not self._doorbell.healthy():
                 self._doorbell.rebuild()  # before the scan: what comes in between is seen by it
-            wait = self.look()
+            try:
+                wait = self.look()
+                self._unwritable = None
+            except StateUnwritable as error:
+                wait = self._rules.scan_interval
+                if self._unwritable is None:
+                    log.error("%s; nothing is taken until that ends", error)
+                self._unwritable = str(error)
 
     def look(self) -> float:
         """One scan and what follows from it; seconds until the next one is due."""
         seen = self._scanner.scan()
+        if seen.problem is None and self._taker.unfinished:
+            self._take_up()
+            seen = self._scanner.scan()
         self._note(seen)
-        if seen.problem is not None:
+        if seen.problem is not None or self._taker.unfinished:
             return self._rules.scan_interval
         busy = self._arrivals.busy_samples()
         paused = self._requests.is_paused()
-        verdicts = [(folder, self._judge(folder, busy)) for folder in seen.folders]
+        verdicts = [(folder, self._judge(folder, busy, paused=paused)) for folder in seen.folders]
         ready = [] if paused else _first_of_each(self._takings(verdicts))
         self._record(verdicts, {taking.folder_name for taking in ready}, paused=paused)
         self._listen(seen, {taking.folder_name for taking in ready})
@@ -127,30 +142,41 @@ class Intake:
         if seen.problem != self._problem:
             if seen.problem is None:
                 log.warning("the inbox is there again")
+                self._begin_anew()
             else:
                 log.error("%s; nothing is taken until that ends", seen.problem)
-        for name in set(seen.strays) - set(self._strays):
-            log.warning("a loose file in the inbox is left alone: %s", printable(name))
         self._problem = seen.problem
+        if seen.problem is not None:
+            return
+        self._seen_at = self._clock.monotonic()
+        for line in _left_alone(sorted(set(seen.strays) - set(self._strays))):
+            log.warning("%s", line)
         self._strays = seen.strays
 
-    def _judge(self, folder: FolderSeen, busy: set[str]) -> Take | NotYet:
+    def _begin_anew(self) -> None:
+        monotonic = self._clock.monotonic()
+        for name, tracked in self._tracked.items():
+            self._tracked[name] = interrupted(tracked, since=self._seen_at, monotonic=monotonic)
+
+    def _judge(self, folder: FolderSeen, busy: set[str], *, paused: bool) -> Take | NotYet:
         sample_id = sample_id_of(folder.name, self._rules.sample_id)
-        blocked = None
+        rule, monotonic = self._rules.settle, self._clock.monotonic()
         if sample_id in busy:
-            blocked = f"an earlier submission of {sample_id} is still being processed"
-        elif folder.name in self._blocked:
-            until, problem = self._blocked[folder.name]
-            blocked = problem if self._clock.monotonic() < until else None
+            blocked: str | None = f"an earlier submission of {sample_id} is still being processed"
+        else:
+            blocked = self._taker.blocked(folder.name)
         tracked, verdict = judge(
             folder,
             self._tracked.get(folder.name),
-            self._rules.settle,
-            monotonic=self._clock.monotonic(),
+            rule,
+            monotonic=monotonic,
             now=self._clock.now(),
             blocked=blocked,
         )
         self._tracked[folder.name] = tracked
+        if isinstance(verdict, Take) and not paused:
+            path = self._scanner.open_for_writing(folder)
+            return verdict if path is None else held_open(path, tracked, rule, monotonic=monotonic)
         return verdict
 
     def _takings(self, verdicts: list[tuple[FolderSeen, Take | NotYet]]) -> list[Taking]:
@@ -185,11 +211,8 @@ class Intake:
                 changed.append(arrival)
         if changed or gone:
             self._arrivals.record(changed, gone)
-        for name in gone:
-            del self._recorded[name]
-        for name in self._tracked.keys() - present:
-            del self._tracked[name]
-            self._blocked.pop(name, None)
+        for name in (gone | self._tracked.keys()) - present:
+            self._forget(name)
         for arrival in changed:
             before = self._recorded.get(arrival.folder_name)
             self._recorded[arrival.folder_name] = arrival
@@ -216,43 +239,33 @@ class Intake:
         )
 
     def _take(self, ready: list[Taking]) -> None:
-        """Intent, renames, one fsync of each parent, result: for all that settled together."""
-        if not ready:
-            return
-        intended = self._arrivals.intend(ready)
-        refusals = self._spool.take([(submission.folder_name, submission.uuid) for submission in intended])
-        moved = [submission for submission in intended if refusals[submission.uuid] is None]
-        self._arrivals.taken(moved)
+        moved = self._taker.take(ready)
         for submission in moved:
-            self._recorded.pop(submission.folder_name, None)
-            self._tracked.pop(submission.folder_name, None)
-            self._blocked.pop(submission.folder_name, None)
-            log.info(
-                "taken, attempt %d, %d images",
-                submission.attempt_number,
-                submission.image_count,
-                extra={"sample": submission.sample_id, "submission": submission.uuid},
-            )
-        for submission in intended:
-            refusal = refusals[submission.uuid]
-            if refusal is not None:
-                self._stays(submission, refusal.problem)
+            self._forget(submission.folder_name)
         if moved:
             self._taken()
 
-    def _stays(self, submission: Submission, problem: str) -> None:
-        """The folder may not be renamed: it stays, with that reason, and is tried again in a while."""
-        known = self._blocked.get(submission.folder_name, (0.0, ""))[1] == problem
-        self._arrivals.withdraw(submission, None if known else problem)
-        if not known:
-            log.warning("not taken: %s", problem, extra={"sample": submission.sample_id})
-        self._blocked[submission.folder_name] = (self._clock.monotonic() + TRY_RENAME_AGAIN_AFTER, problem)
+    def _take_up(self) -> None:
+        if self._taker.take_up():
+            self._taken()
+
+    def _forget(self, folder_name: str) -> None:
+        self._recorded.pop(folder_name, None)
+        self._tracked.pop(folder_name, None)
+        self._taker.forget(folder_name)
 
 
 def sample_id_of(folder_name: str, pattern: re.Pattern[str]) -> str | None:
     """The sample ID that a folder's name gives, without an `.attempt-NNN` of ours; None if it gives none."""
     match = pattern.search(ATTEMPT_SUFFIX.sub("", folder_name))
     return match["sample_id"] if match else None
+
+
+def _left_alone(strays: Sequence[str]) -> list[str]:
+    """What to say of loose files: a few by name, the others by number."""
+    named = [f"a loose file in the inbox is left alone: {printable(name)}" for name in strays[:STRAYS_NAMED]]
+    more = len(strays) - len(named)
+    return [*named, f"and {more} more loose files in the inbox are left alone"] if more else named
 
 
 def _first_of_each(takings: list[Taking]) -> list[Taking]:

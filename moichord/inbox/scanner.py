@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from moichord.durable import TEMPORARY_PREFIX, NotRegular, kind_of, open_flags, open_regular
+from moichord.inbox.open_files import first_open_for_writing
 from moichord.inbox.seen import FileSeen, FolderSeen, InboxSeen, Inspection, Verdict, WatchRules, manifest_of
 from moichord.sample import OWN_FILES, printable
 
@@ -65,6 +66,10 @@ class Scanner:
             return _Reading(self._rules, self._inspect, known).read(path.name, descriptor)
         finally:
             os.close(descriptor)
+
+    def open_for_writing(self, seen: FolderSeen) -> str | None:
+        """The image of this sample of the inbox that a program on this machine has open for writing, if it shows."""
+        return first_open_for_writing(self._inbox / seen.name, (file.path for file in seen.images))
 
     def _mount_problem(self, descriptor: int) -> str | None:
         marker = self._rules.mount_marker

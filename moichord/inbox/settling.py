@@ -93,10 +93,21 @@ def judge(
     wanting = _lacks(seen) or _unsettled(seen, tracked, rule, monotonic)
     if wanting is None:
         return tracked, Take(_doomed(seen))
-    if _timed_out(tracked, rule, monotonic):
-        waited = f"Still incomplete after {duration(rule.incomplete_timeout)} without a change"
-        return tracked, Take(f"{waited}: {wanting.reason}")
-    return tracked, wanting
+    return tracked, _unless_timed_out(wanting, tracked, rule, monotonic)
+
+
+def held_open(path: str, tracked: Tracked, rule: SettleRule, *, monotonic: float) -> Take | NotYet:
+    """Instead of a `Take`, where a program on this machine still has the file `path` open for writing."""
+    wanting = NotYet(f"{printable(path)} is still open for writing by a program on this machine")
+    return _unless_timed_out(wanting, tracked, rule, monotonic)
+
+
+def interrupted(tracked: Tracked, *, since: float, monotonic: float) -> Tracked:
+    """After a time in which the inbox could not be seen, from `since` on: nobody has witnessed that nothing changed.
+
+    The settle clock begins again; the time away is no fault of the sample, so that it counts for no timeout.
+    """
+    return replace(tracked, unchanged_scans=0, unchanged_since=monotonic, idle_before=tracked.idle_for(since))
 
 
 def follow(seen: FolderSeen, tracked: Tracked | None, *, monotonic: float, now: float) -> Tracked:
@@ -139,6 +150,12 @@ def _unsettled(seen: FolderSeen, tracked: Tracked, rule: SettleRule, monotonic: 
     if seconds > 0:
         return NotYet(f"waiting {duration(seconds)} more without a change", look_again_in)
     return NotYet(f"waiting for {scans} more {'look' if scans == 1 else 'looks'} without a change", look_again_in)
+
+
+def _unless_timed_out(wanting: NotYet, tracked: Tracked, rule: SettleRule, monotonic: float) -> Take | NotYet:
+    if not _timed_out(tracked, rule, monotonic):
+        return wanting
+    return Take(f"Still incomplete after {duration(rule.incomplete_timeout)} without a change: {wanting.reason}")
 
 
 def _timed_out(tracked: Tracked, rule: SettleRule, monotonic: float) -> bool:

@@ -3,7 +3,17 @@
 import pytest
 
 from moichord.inbox.seen import FileSeen, FolderSeen, Verdict, manifest_of
-from moichord.inbox.settling import NotYet, SettleRule, Take, Tracked, duration, judge, restored
+from moichord.inbox.settling import (
+    NotYet,
+    SettleRule,
+    Take,
+    Tracked,
+    duration,
+    held_open,
+    interrupted,
+    judge,
+    restored,
+)
 
 RULE = SettleRule(settle_time=60, incomplete_timeout=86_400)
 MARKED = SettleRule(settle_time=60, incomplete_timeout=86_400, ready_marker="COMPLETE")
@@ -165,6 +175,22 @@ def test_a_blocked_sample_is_taken_when_the_block_ends() -> None:
     tracked, verdict = judge(GOOD, tracked, RULE, monotonic=1000, now=50_000, blocked="an earlier submission of A123")
     assert verdict == NotYet("an earlier submission of A123")
     assert judge(GOOD, tracked, RULE, monotonic=1001, now=50_001)[1] == Take()
+
+
+def test_a_file_held_open_keeps_a_sample_until_the_timeout() -> None:
+    held = held_open("a.dcm", quiet(GOOD, 86_399), RULE, monotonic=1000)
+    assert held == NotYet("a.dcm is still open for writing by a program on this machine")
+    taken = held_open("a.dcm", quiet(GOOD, 86_400), RULE, monotonic=1000)
+    assert isinstance(taken, Take)
+    assert taken.doomed is not None
+    assert taken.doomed.startswith("Still incomplete after 24 h without a change: a.dcm is still open")
+
+
+def test_after_an_interruption_the_settle_clock_begins_again_and_the_time_away_counts_for_nothing() -> None:
+    before = quiet(ARRIVING, 600)  # at 1000
+    after = interrupted(before, since=1000, monotonic=900_000)
+    assert (after.quiet_for(900_030), after.idle_for(900_030), after.unchanged_scans) == (30, 630, 0)
+    assert after.manifest == before.manifest
 
 
 def test_it_says_when_to_look_again_so_that_three_scans_fit_into_the_settle_time() -> None:
