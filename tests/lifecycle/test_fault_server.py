@@ -213,6 +213,31 @@ def test_every_sample_ends_right_however_its_requests_are_spoilt(tmp_path: Path)
     assert figures.treatments[WELL] < figures.requests
 
 
+def test_a_certificate_that_nobody_vouches_for_holds_the_sample_until_it_is_mended(tmp_path: Path) -> None:
+    tls = _tls(tmp_path)
+    trustme.CA().cert_pem.write_to_path(tmp_path / "foreign.pem")
+    sample = next(_samples(tmp_path / "originals"))
+    with UnreliableServer(0, tls, chances={}) as server:
+        settings = _settings(tmp_path, server)
+        right = settings["upload"]["tls"]
+        foreign = {**right, "ca_file": str(tmp_path / "foreign.pem")}
+        settings["upload"] = {**settings["upload"], "tls": foreign}
+        with closing(Daemon(tmp_path / "house", {}, settings)) as daemon:
+            daemon.start()
+            drop(sample, daemon.inbox)
+            daemon.wait_until(sample.name, State.WAITING)
+            told = daemon.command("status", sample.name).stdout
+            assert "TLS certificate" in told
+            assert "is not trusted" in told
+            assert daemon.stop() == 0
+            assert _count(server, "instances") == 0
+            daemon.configure({"upload": {"tls": right}})
+            daemon.start()
+            daemon.wait_until_done(sample.name)
+        assert _count(server, "instances") == IMAGES
+        assert _count(server, "analytics") == 1
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("requests", nargs="?", type=int, default=EVERYDAY)

@@ -13,7 +13,7 @@ import random
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from enum import StrEnum
@@ -99,6 +99,7 @@ class Ledger:
     """All requests; how often each was made; the SHA-256 of the bytes that are stored, by what they are about."""
 
     seed: int
+    chances: Mapping[Treatment, int]
     asked: list[Asked] = field(default_factory=list)
     times: Counter[tuple[str, str]] = field(default_factory=Counter)
     stored: dict[str, str] = field(default_factory=dict)
@@ -118,7 +119,7 @@ class Ledger:
 
     def _chance(self, api: str, about: str, time: int) -> str:
         number = random.Random(f"{self.seed} {api} {about} {time}").randrange(1000)  # noqa: S311  # no secret
-        for treatment, chance in CHANCES.items():
+        for treatment, chance in self.chances.items():
             number -= chance
             if number < 0:
                 # A record that is not JSON is no answer to a question about metadata.
@@ -127,10 +128,12 @@ class Ledger:
 
 
 class UnreliableServer:
-    """Listens while it is entered, with TLS if a context is given."""
+    """Listens while it is entered, with TLS if a context is given. `chances` in a thousand requests."""
 
-    def __init__(self, seed: int, tls: ssl.SSLContext | None = None) -> None:
-        self.ledger = Ledger(seed)
+    def __init__(
+        self, seed: int, tls: ssl.SSLContext | None = None, chances: Mapping[Treatment, int] = CHANCES
+    ) -> None:
+        self.ledger = Ledger(seed, chances)
         self._server = FaultServer(self._serve, tls=tls)
 
     def __enter__(self) -> Self:
