@@ -49,15 +49,23 @@ class Exchange:
         self._overdue_at = None if limits.total is None else clock.monotonic() + limits.total
         self._deadline = self._overdue_at
         self._socket: socket.socket | None = None
+        self._duplicate: socket.socket | None = None
 
     @property
     def overdue(self) -> bool:
         """Whether the total time of the request has run out."""
         return self._overdue_at is not None and self._monotonic() >= self._overdue_at
 
+    def connecting(self, connection: socket.socket) -> None:
+        """A proxy or TLS is about to be agreed with on this socket."""
+        # TLS takes the socket over before it is agreed; only a duplicate still reaches the connection then.
+        self._socket = self._duplicate = connection.dup()
+        self._refuse_if_stopped()
+
     def connected(self, connection: socket.socket) -> None:
         """The request goes out on this socket, from now on."""
         self._socket = connection
+        self.close()
         self._refuse_if_stopped()
         self.phase = Phase.SENDING
 
@@ -87,6 +95,12 @@ class Exchange:
     def connect_timeout(self) -> float:
         """Seconds that connecting may still take, proxy included; raises TimeoutError if there are none left."""
         return self._bounded(_positive(self._connect_by - self._monotonic()))
+
+    def close(self) -> None:
+        """Let go of what connecting needed."""
+        if self._duplicate is not None:
+            self._duplicate.close()
+            self._duplicate = None
 
     def stop(self) -> None:
         """End the exchange from another thread: whoever waits on its socket wakes up and fails."""

@@ -141,7 +141,7 @@ class Client:
     def stop_now(self) -> None:
         """End all requests under way and refuse new ones: their threads get Stopped. Safe from any thread.
 
-        A thread that is still connecting notices when it is connected, or when the time for that is over.
+        A thread that still waits for a name or for a connection to be taken notices when that is over.
         """
         with self._lock:
             self._stopped = True
@@ -166,6 +166,7 @@ class Client:
         finally:
             with self._lock:
                 self._under_way.discard(exchange)
+            exchange.close()
 
     def _answered(self, request: requests.PreparedRequest, exchange: Exchange, started: float) -> Answer:
         limits = self.endpoint.timeout

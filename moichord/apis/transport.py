@@ -150,7 +150,17 @@ class BoundedConnection(HTTPConnection):
 
 
 class BoundedTlsConnection(BoundedConnection, HTTPSConnection):
-    """The same over TLS."""
+    """The same over TLS, perhaps through a proxy; it can be stopped while that is being agreed."""
+
+    def _new_conn(self) -> socket.socket:
+        connection = super()._new_conn()
+        if self._exchange is not None:
+            try:
+                self._exchange.connecting(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
 
 
 class _PlainPool(HTTPConnectionPool):

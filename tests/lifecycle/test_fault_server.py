@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trustme
 
 from moichord.sample import State
@@ -27,7 +28,7 @@ from tests.builders import write_image
 from tests.integration.daemon import Daemon, receipt_of
 from tests.integration.judges import assert_untouched_part_is_true, sha256
 from tests.integration.samples import drop
-from tests.lifecycle.unreliable import ANSWERED_WELL, WELL, Asked, UnreliableServer
+from tests.lifecycle.unreliable import ANSWERED_WELL, WELL, Asked, Treatment, UnreliableServer
 
 EVERYDAY = 300
 AT_ONCE = 24
@@ -211,6 +212,28 @@ def test_every_sample_ends_right_however_its_requests_are_spoilt(tmp_path: Path)
     print(figures)
     assert figures.requests >= EVERYDAY
     assert figures.treatments[WELL] < figures.requests
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ([WELL, WELL], "asked again"),
+        ([Treatment.TWICE, Treatment.RESET, WELL], "asked again"),
+        ([Treatment.LOST], "ended with"),
+        ([Treatment.RESET] * MOST_FOR_ONE + [WELL], "reset"),
+    ],
+)
+def test_the_judge_sees_requests_that_should_not_have_been(told: list[str], words: str) -> None:
+    asked = [Asked("instances", "S-1 10", "key", treatment, "digest") for treatment in told]
+    with pytest.raises(AssertionError, match=words):
+        _judge_requests("instances", "S-1 10", asked)
+
+
+def test_the_judge_sees_other_bytes_and_other_keys() -> None:
+    first = Asked("instances", "S-1 10", "key", Treatment.LOST, "digest")
+    for other in (Asked("instances", "S-1 10", "key", WELL, "?"), Asked("instances", "S-1 10", "?", WELL, "digest")):
+        with pytest.raises(AssertionError, match="changed"):
+            _judge_requests("instances", "S-1 10", [first, other])
 
 
 def test_a_certificate_that_nobody_vouches_for_holds_the_sample_until_it_is_mended(tmp_path: Path) -> None:

@@ -350,6 +350,33 @@ def test_stopping_ends_what_is_under_way(pki: Pki, context: ssl.SSLContext, scri
     assert len(ended) == 1
 
 
+def test_stopping_ends_a_handshake_that_does_not_end(pki: Pki) -> None:
+    greeted = threading.Event()
+    ended: list[BaseException] = []
+
+    def mute(peer: Peer) -> None:
+        peer.connection.recv(1)
+        greeted.set()
+        peer.stall()
+
+    with FaultServer(mute) as server:
+        one = client(server.url.replace("http:", "https:"), tls=Tls(ca_file=pki.ca_file))
+
+        def sending_thread() -> None:
+            try:
+                one.send(b"image")
+            except Stopped as stopped:
+                ended.append(stopped)
+
+        thread = threading.Thread(target=sending_thread)
+        thread.start()
+        assert greeted.wait(10)
+        one.stop_now()
+        thread.join(5)  # connecting may take longer than this
+        assert not thread.is_alive()
+    assert len(ended) == 1
+
+
 # Schemes and ports that do not fit
 
 
