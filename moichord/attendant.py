@@ -1,7 +1,8 @@
 """Once a second: what people asked for is carried out, and what the daemon knows is published.
 
 Owns the carrying out of retry and cancel. It must not decide what may be asked (`queue.requests` does). Errors:
-StateUnwritable, OSError; a request that cannot be carried out is answered with the reason.
+StateUnwritable. A request that makes no sense is answered with the reason; one that a disk or share does not let
+through is said once and tried again, and keeps no other one waiting.
 """
 
 import logging
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from moichord.clock import Bell
 from moichord.conclusion import Conclusion, kind_of
-from moichord.errors import Stopped, UsageRefused
+from moichord.errors import Hold, Moved, Stopped, UsageRefused
 from moichord.queue.bulletin import Bulletin
 from moichord.queue.endings import Endings
 from moichord.queue.requests import Request, Requests, reopening
@@ -21,7 +22,8 @@ from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.sample import FINISHED, State, Submission
 from moichord.spool import Spool
-from moichord.worker import CANCELLED_REMEDY, CANCELLED_TEXT, Cancellations
+from moichord.storage import Storage
+from moichord.worker import CANCELLED_REMEDY, CANCELLED_TEXT, Cancellations, trouble
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Desk:
     endings: Endings
     conclusion: Conclusion
     spool: Spool
+    storage: Storage
 
 
 class Attendant:
@@ -80,15 +83,30 @@ class Attendant:
         self._bulletin = bulletin
         self._bell = bell
         self._manifest_of = manifest_of
+        self._claimed: set[str] = set()
+        self._said: dict[int, str] = {}
 
     def look(self, notices: Sequence[str], sending: Mapping[str, int]) -> None:
         """Carry out what was asked since the last look, and publish what `Bulletin.publish` says."""
         for request in self._desk.requests.open():
-            outcome = self._cancel(request) if request.kind == "cancel" else self._retry(request)
+            outcome = self._carry_out(request)
             if outcome is not None:
                 self._desk.requests.done(request, outcome)
                 log.info("%s: %s", request.kind, outcome, extra=_about(request.submission))
         self._bulletin.publish(notices, sending)
+
+    def _carry_out(self, request: Request) -> str | None:
+        """What came of it; None if it is still to be done."""
+        try:
+            outcome = self._cancel(request) if request.kind == "cancel" else self._retry(request)
+        except (OSError, Hold, Moved) as error:
+            problem = trouble(error)
+            if self._said.get(request.number) != problem:
+                log.error("%s: waits: %s", request.kind, problem, extra=_about(request.submission))
+            self._said[request.number] = problem
+            return None
+        self._said.pop(request.number, None)
+        return outcome
 
     def announce(self, notices: Sequence[str]) -> None:
         """Publish what ails the daemon while it cannot carry anything out yet."""
@@ -98,21 +116,25 @@ class Attendant:
         """Stop it and move it to failed; None while a worker still has it in hand."""
         submission = request.submission
         if submission.state in FINISHED:
+            self._claimed.discard(submission.uuid)
             self._cancellations.forget(submission.uuid)
             return f"it is {submission.state}"
         if not self._cancellations.is_cancelled(submission.uuid):
             log.info("cancel: asked for; what is being sent is ended first", extra=_about(submission))
         self._cancellations.cancel(submission.uuid)
-        try:
-            claimed = self._desk.transitions.claim_this(submission)
-        except IllegalTransition:
-            return None
-        if claimed.intent == "conclude":
-            self._desk.conclusion.carry_out(claimed)
+        if submission.uuid not in self._claimed:
+            try:
+                self._desk.transitions.claim_this(submission)
+            except IllegalTransition:
+                return None
+            self._claimed.add(submission.uuid)
+        if submission.intent == "conclude":
+            self._desk.conclusion.carry_out(submission)
         else:
             self._desk.conclusion.conclude(
-                claimed, State.CANCELLED, reason=CANCELLED_TEXT, remedy=CANCELLED_REMEDY, brief=CANCELLED_TEXT
+                submission, State.CANCELLED, reason=CANCELLED_TEXT, remedy=CANCELLED_REMEDY, brief=CANCELLED_TEXT
             )
+        self._claimed.discard(submission.uuid)
         self._cancellations.forget(submission.uuid)
         return "cancelled"
 
@@ -125,9 +147,13 @@ class Attendant:
                 raise UsageRefused(f"A newer submission of {submission.sample_id} has come meanwhile.")
         except UsageRefused as refusal:
             return f"refused: {refusal.problem}"
-        self._desk.endings.reopen(submission, how)
+        self._desk.storage.require_place(kind_of(submission.state))
         try:
+            if submission.intent is None:
+                self._desk.endings.reopen(submission, how)
             self._bring_back(submission)
+        except IllegalTransition:
+            return f"refused: {submission.sample_id} has changed meanwhile."
         except UsageRefused as refusal:
             self._desk.endings.stay_out(submission)
             return f"refused: {refusal.problem}"

@@ -2,7 +2,8 @@
 
 Owns the order in which a submission ends: intent, receipt in the folder, images deleted if so configured, one rename,
 result, the rest of work removed. It must not decide how a submission ends. Errors: OSError and Moved when a folder
-cannot be moved (the intent stands, and the submission is brought to its place later), StateUnwritable.
+cannot be moved, Hold while nothing can be moved there (the intent stands, and the submission is brought to its place
+later), StateUnwritable.
 """
 
 import logging
@@ -10,12 +11,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from moichord import durable
-from moichord.clock import Clock
 from moichord.queue.endings import Endings
 from moichord.queue.views import Views
 from moichord.receipt import failed_text, receipt, receipt_text
 from moichord.sample import FAILED_NAME, RECEIPT_NAME, Image, State, Submission, native
 from moichord.spool import Kind, Spool
+from moichord.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +24,11 @@ log = logging.getLogger(__name__)
 class Conclusion:
     """Brings submissions to done or failed."""
 
-    def __init__(self, endings: Endings, views: Views, spool: Spool, clock: Clock) -> None:
+    def __init__(self, endings: Endings, views: Views, spool: Spool, storage: Storage) -> None:
         self._endings = endings
         self._views = views
         self._spool = spool
-        self._clock = clock
+        self._storage = storage
 
     def conclude(
         self,
@@ -66,6 +67,7 @@ class Conclusion:
 
     def _moved(self, submission: Submission, kind: Kind, place: str, *, keep_images: bool) -> bool:
         """Move the folder to `place`; False if another folder has taken that name meanwhile."""
+        self._storage.require_place(kind)
         if not self._spool.arrived(kind, submission.uuid, place):
             self._write_papers(submission, keep_images=keep_images)
         try:

@@ -10,6 +10,7 @@ DIAGNOSTICS, one sentence per case, logged:
     on its way to done or failed               -> brought there first of all
     on its way back into work (retry)          -> brought back; if its folder is gone, it stays as it had ended
     processing                                 -> goes on where it was; acknowledged images are not sent again
+    processing, for the second time            -> set aside as failed: it breaks moichord off
     half-written files in its folder           -> removed; they are written anew
     in work what lies in done or failed        -> removed from work
     in work what no submission knows           -> removed if it is empty; else left, and named
@@ -24,16 +25,50 @@ from moichord.conclusion import kind_of
 from moichord.errors import UsageRefused
 from moichord.queue.arrivals import Arrivals
 from moichord.queue.endings import Endings
+from moichord.queue.interruptions import Interruptions
 from moichord.queue.transitions import Transitions
-from moichord.sample import FINISHED, Submission
+from moichord.sample import FINISHED, State, Submission
 from moichord.spool import Spool
 
 log = logging.getLogger(__name__)
+
+CRASHES_OF_POISON = 2
+POISON = "moichord broke off twice while processing this sample."
+POISON_REMEDY = (
+    "Something in it ends moichord itself. Export the sample again; if that does not help, give this folder and "
+    "moichord's log to whoever maintains moichord."
+)
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_of_machine(file: Path = BOOT_ID) -> str | None:
+    """What tells one start of this machine from the next (random(4)); None where the system does not say."""
+    try:
+        return file.read_text("ascii").strip()
+    except OSError:
+        return None
+
+
+def take_over_attempts(arrivals: Arrivals, spool: Spool) -> None:
+    """A state that knows no sample is new, or a former one was lost: then receipts say which numbers were given.
+
+    Raises OSError where done or failed cannot be read, StateUnwritable.
+    """
+    if arrivals.count_attempts():
+        return
+    known = spool.last_attempts()
+    if known:
+        arrivals.raise_attempts(known)
+        log.warning(
+            "this state is new, and %d samples of an earlier one lie in done and failed: their attempt numbers go on",
+            len(known),
+        )
 
 
 def recover(
     arrivals: Arrivals,
     transitions: Transitions,
+    interruptions: Interruptions,
     endings: Endings,
     spool: Spool,
     manifest_of: Callable[[Path], str],
@@ -46,12 +81,12 @@ def recover(
     returning = endings.half_brought_back()
     for submission in returning:
         _finish_return(submission, endings, spool, manifest_of)
+    # What a power cut or a restart of the machine breaks off says nothing about the samples.
+    counts = interruptions.begin_run(boot_of_machine())
     interrupted = transitions.left_processing()
     for submission in interrupted:
-        what = "its move goes on" if submission.intent else f"goes on at {submission.step}"
-        _tell(submission, f"was interrupted while processing: {what}")
         durable.remove_leftovers(spool.folder(submission.uuid, submission.folder_name))
-        transitions.release(submission, "interrupted; goes on")
+        _go_on(submission, interruptions, endings, spool, counts=counts)
     _clear_work(endings, spool)
     return len(takings) + len(returning) + len(interrupted)
 
@@ -88,6 +123,24 @@ def _finish_return(submission: Submission, endings: Endings, spool: Spool, manif
     endings.reopened(submission, manifest_of(folder), files)
 
 
+def _go_on(
+    submission: Submission, interruptions: Interruptions, endings: Endings, spool: Spool, *, counts: bool
+) -> None:
+    if submission.intent is not None:
+        _tell(submission, "was interrupted while processing: its move goes on")
+        interruptions.interrupted(submission, crashes=0)
+        return
+    crashes = submission.crashes + int(counts)
+    if crashes < CRASHES_OF_POISON:
+        _tell(submission, f"was interrupted while processing: goes on at {submission.step}")
+        interruptions.interrupted(submission, crashes=crashes)
+        return
+    log.error("%s It is set aside as failed", POISON, extra=_about(submission))
+    place = spool.free_name("failed", submission.folder_name, submission.attempt_number)
+    decided = endings.conclude(submission, State.FAILED, place, POISON, POISON_REMEDY)
+    interruptions.interrupted(decided, crashes=0)
+
+
 def _clear_work(endings: Endings, spool: Spool) -> None:
     left = spool.orphans()
     known = {submission.uuid: submission for submission in endings.known(left)}
@@ -102,4 +155,8 @@ def _clear_work(endings: Endings, spool: Spool) -> None:
 
 
 def _tell(submission: Submission, what: str) -> None:
-    log.warning("%s", what, extra={"sample": submission.sample_id, "submission": submission.uuid})
+    log.warning("%s", what, extra=_about(submission))
+
+
+def _about(submission: Submission) -> dict[str, str]:
+    return {"sample": submission.sample_id, "submission": submission.uuid}

@@ -111,7 +111,8 @@ class Submission:
     """One trip of one sample.
 
     `reason` says why it waits or how it ended, `remedy` what a person can do. `intent` and `outcome` are set while
-    the folder is to be moved; `doomed` is why it must fail, known when it was taken.
+    the folder is to be moved; `doomed` is why it must fail, known when it was taken. `crashes` counts how often
+    moichord broke off while it was processed, without progress; `deleted_at` is when its folder was deleted.
     """
 
     uuid: str
@@ -135,6 +136,8 @@ class Submission:
     manifest: str = ""
     doomed: str | None = None
     repetition: int = 0
+    crashes: int = 0
+    deleted_at: float | None = None
 
     @property
     def key(self) -> UUID:

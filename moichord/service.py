@@ -1,48 +1,33 @@
-"""The daemon: wire the rooms, start the threads, stop them.
+"""The daemon: start the rooms' threads, stop them.
 
-Owns the composition, the lock of the state and the life of the threads. Signals only set events. It must not know
-what the rooms do. Errors: StateInUse, StateUnusable, ForeignFolder, ConfigurationInvalid at start; afterwards
-nothing: what a thread raises is logged with its traceback, and the thread begins anew.
+Owns the lock of the state and the life of the threads (`composition` wires the rooms). Signals only set events. It
+must not know what the rooms do. Errors: StateInUse, StateUnusable, ForeignFolder, ConfigurationInvalid at start;
+afterwards nothing: what a thread raises is logged with its traceback, and the thread begins anew.
 
     main thread    attendant: requests of people, once a second
     intake         the inbox
+    housekeeping   the disks, and what is old enough to be deleted
     worker-N       one submission at a time each
     upload-N       the pool's requests
     queue-writer   every commit
 """
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from moichord import __version__, watching, wiring
-from moichord.attendant import Attendant, Desk, Sending
+from moichord import __version__, wiring
 from moichord.clock import Bell, Clock, SystemClock
-from moichord.conclusion import Conclusion
+from moichord.composition import Rooms, Signals, furnish
 from moichord.config import Settings
 from moichord.durable import Lock
-from moichord.errors import StateInUse
-from moichord.inbox.doorbell import Doorbell
-from moichord.inbox.intake import Intake
-from moichord.pipeline.equipment import Contents
-from moichord.pipeline.upload_pool import UploadPool
-from moichord.queue.arrivals import Arrivals
-from moichord.queue.bulletin import Bulletin
-from moichord.queue.circuits import Circuits
+from moichord.errors import StateInUse, StateUnwritable
 from moichord.queue.database import Database
-from moichord.queue.endings import Endings
 from moichord.queue.holder import lock_of
-from moichord.queue.requests import Requests
-from moichord.queue.transitions import Transitions
-from moichord.queue.views import Views
-from moichord.recovery import recover
-from moichord.spool import Spool
-from moichord.worker import Cancellations, Rules, Turns, Worker
+from moichord.recovery import recover, take_over_attempts
 
 log = logging.getLogger(__name__)
 
@@ -82,79 +67,6 @@ def hold(state: Path) -> Lock:
             remedy="Stop it first (systemctl stop moichord), or give this one a state and folders of its own.",
         )
     return lock
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """Everything that one daemon consists of, wired together and not started yet."""
-
-    spool: Spool
-    arrivals: Arrivals
-    transitions: Transitions
-    endings: Endings
-    intake: Intake
-    doorbell: Doorbell
-    attendant: Attendant
-    sending: Sending
-    pool: UploadPool
-    workers: tuple[Worker, ...]
-    manifest_of: Callable[[Path], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What stops and wakes the threads: the daemon's end, a ring from the inbox, work for the workers."""
-
-    stopping: threading.Event
-    ring: threading.Event
-    bell: Bell
-
-    def stop(self) -> None:
-        self.stopping.set()
-        self.ring.set()
-        self.bell.ring()
-
-
-def furnish(
-    settings: Settings,
-    clock: Clock,
-    database: Database,
-    state_uuid: str,
-    clients: wiring.Clients,
-    signals: Signals,
-) -> Rooms:
-    """Wire the rooms of one daemon."""
-    folders = settings.folders
-    spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid)
-    circuits = Circuits(clock)
-    arrivals, requests, views = Arrivals(database, clock), Requests(database, clock), Views(database)
-    owner = str(os.getpid())
-    transitions = Transitions(database, clock, circuits, owner)
-    endings = Endings(database, clock, circuits, owner)
-    conclusion = Conclusion(endings, views, spool, clock)
-    cancellations = Cancellations(signals.stopping)
-    sending = Sending(cancellations)
-    scanner = watching.scanner(settings)
-
-    def look(folder: Path) -> Contents:
-        return watching.contents_of(scanner.scan_folder(folder))
-
-    def manifest_of(folder: Path) -> str:
-        return look(folder).manifest
-
-    doorbell = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer)
-    intake_rules = watching.intake_rules(settings)
-    intake = Intake(scanner, doorbell, arrivals, requests, spool, clock, intake_rules, taken=signals.bell.ring)
-    pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers)
-    equipment = wiring.equipment(settings, clients, pool, look, sending, clock)
-    rules = Rules(equipment, wiring.retry_policy(settings))
-    turns = Turns(database, transitions, circuits, conclusion, spool, clock, lambda: rules, cancellations)
-    workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
-    service_desk = Desk(requests, views, transitions, endings, conclusion, spool)
-    attendant = Attendant(service_desk, cancellations, Bulletin(database), signals.bell, manifest_of)
-    return Rooms(
-        spool, arrivals, transitions, endings, intake, doorbell, attendant, sending, pool, workers, manifest_of
-    )
 
 
 class Service:
@@ -199,7 +111,7 @@ class Service:
     def _share_is_there(self, rooms: Rooms) -> bool:
         """Wait for a share that is not mounted yet, and say once that it is missing; False if the daemon is to stop."""
         said = None
-        while (problem := rooms.intake.absence()) is not None:
+        while (problem := rooms.intake.absence() or rooms.spool.absence()) is not None:
             if problem != said:
                 log.error("%s; waiting for it", problem)
                 rooms.attendant.announce([problem])
@@ -212,7 +124,11 @@ class Service:
         """Own the folders and finish what an earlier run had begun."""
         for name in rooms.spool.prepare(adopt=adopt_work):
             log.warning("returned to the inbox from a work folder of another state", extra={"sample": name})
-        recovered = recover(rooms.arrivals, rooms.transitions, rooms.endings, rooms.spool, rooms.manifest_of)
+        take_over_attempts(rooms.arrivals, rooms.spool)
+        recovered = recover(
+            rooms.arrivals, rooms.transitions, rooms.interruptions, rooms.endings, rooms.spool, rooms.manifest_of
+        )
+        rooms.storage.look()
         rooms.intake.restore()
         log.info(
             "moichord %s is ready: inbox %s, %d submissions go on after a stop",
@@ -225,6 +141,8 @@ class Service:
         signals = self._signals
         rooms.doorbell.start()
         threads = [self._thread("intake", lambda: rooms.intake.run(signals.ring, signals.stopping))]
+        interval = self._settings.watch.scan_interval
+        threads += [self._thread("housekeeping", lambda: rooms.housekeeping.run(signals.stopping, interval))]
         threads += [self._thread(f"worker-{number}", worker.work) for number, worker in enumerate(rooms.workers)]
         try:
             self._attend(rooms)
@@ -240,7 +158,8 @@ class Service:
         rest = 0.0
         while not self._rest(rest):
             try:
-                rooms.attendant.look(rooms.intake.notices, rooms.sending.by_submission())
+                notices = [*rooms.storage.notices, *rooms.intake.notices]
+                rooms.attendant.look(notices, rooms.sending.by_submission())
                 rest = ATTENTION_SECONDS
             except Exception:
                 log.exception("a request could not be carried out; it is tried again")
@@ -253,12 +172,17 @@ class Service:
 
     def _guarded(self, name: str, body: Callable[[], None]) -> None:
         """A thread that must not die: what it raises is logged, and it begins anew."""
+        said = None
         while not self._signals.stopping.is_set():
             try:
                 body()
+            except StateUnwritable as error:
+                if str(error) != said:
+                    log.error("%s", error)
+                said = str(error)
             except Exception:
                 log.exception("the thread %s broke; it begins anew", name)
-                self._clock.wait(self._signals.stopping, RESTART_SECONDS)
+            self._clock.wait(self._signals.stopping, RESTART_SECONDS)
 
     def _drain(self, threads: list[threading.Thread]) -> None:
         """Let the requests in flight finish, for `drain_timeout` at most."""

@@ -31,12 +31,14 @@ from moichord.queue.transitions import Transitions
 from moichord.retry import GiveUp, Policy
 from moichord.sample import State, Step, Submission, printable
 from moichord.spool import Spool
+from moichord.storage import Storage
 
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 5.0
 SHORTEST_WAIT = 0.01
-TROUBLE_SECONDS = 30.0
+TROUBLE_SECONDS = 15.0
+LONGEST_TROUBLE = 300.0
 UNFORESEEN = "Something unforeseen went wrong inside moichord; its log has the details."
 UNFORESEEN_REMEDY = "Report this, with the log, to whoever maintains moichord; then retry the sample."
 CANCELLED_TEXT = "Cancelled by request."
@@ -114,6 +116,7 @@ class Turns:
         circuits: Circuits,
         conclusion: Conclusion,
         spool: Spool,
+        storage: Storage,
         clock: Clock,
         rules: Callable[[], Rules],
         cancellations: Cancellations,
@@ -123,19 +126,25 @@ class Turns:
         self._circuits = circuits
         self._conclusion = conclusion
         self._spool = spool
+        self._storage = storage
         self._clock = clock
         self._rules = rules
         self._cancellations = cancellations
+        self._troubles: dict[str, tuple[int, str]] = {}
+        self._unwritable = False
 
     def take_one(self) -> float | None:
         """Give one submission its turn; or, if none is due, say in how many seconds to look again."""
+        if self._storage.hindrance() is not None:
+            return LONGEST_WAIT
         try:
             submission = self._transitions.claim()
             due = None if submission else self._transitions.next_due()
         except StateUnwritable as error:
-            log.error("%s", error)
+            self._note_unwritable(error)
             return LONGEST_WAIT
         if submission is not None:
+            self._note_writable()
             self.process(submission)
             return None
         return LONGEST_WAIT if due is None else min(LONGEST_WAIT, max(SHORTEST_WAIT, due - self._clock.now()))
@@ -148,7 +157,7 @@ class Turns:
             self._clock,
             self._circuits,
             submission,
-            lambda: self._cancellations.why_stop(submission.uuid),
+            lambda: self._why_stop(trip),
         )
         folder = self._spool.folder(submission.uuid, submission.folder_name)
         trip = Trip(journal, rules.equipment, folder, step=submission.step)
@@ -158,7 +167,7 @@ class Turns:
             self._take_turn(trip, submission, rules)
         except StateUnwritable as error:
             # What was not committed has not happened. The row says processing: given back once writing works.
-            log.error("%s", error, extra=about)
+            self._note_unwritable(error)
             self._give_back(submission, str(error))
         except Exception:
             log.exception("unforeseen; tried again later", extra={**about, "step": str(trip.step)})
@@ -169,14 +178,41 @@ class Turns:
         about = {"sample": submission.sample_id, "submission": submission.uuid}
         try:
             self._turn(trip, submission, rules)
+            self._troubles.pop(submission.uuid, None)
         except Stopped as stopped:
             self._transitions.release(submission, str(stopped))
         except Hold as hold:
             log.info("waiting: %s", hold, extra={**about, "step": str(trip.step)})
             self._transitions.hold(submission, hold.problem, hold.held_by, hold.seconds)
         except (OSError, Moved) as error:
-            log.error("waiting: %s", error, extra={**about, "step": str(trip.step)})
-            self._transitions.hold(submission, _trouble(error), "disk", TROUBLE_SECONDS)
+            seconds = self._note_trouble(trip, submission, trouble(error))
+            self._transitions.hold(submission, trouble(error), "disk", seconds)
+
+    def _why_stop(self, trip: Trip) -> str | None:
+        """Why a submission is to be left now, if it is; raises Hold if the disks cannot take what comes next."""
+        why = self._cancellations.why_stop(trip.journal.submission.uuid)
+        if why is None:
+            self._storage.require(filing=trip.step is Step.ARCHIVE)
+        return why
+
+    def _note_trouble(self, trip: Trip, submission: Submission, problem: str) -> float:
+        """Say once what is wrong with the disk; in how many seconds to try again."""
+        times, before = self._troubles.get(submission.uuid, (0, ""))
+        if problem != before:
+            about = {"sample": submission.sample_id, "submission": submission.uuid, "step": str(trip.step)}
+            log.error("waiting: %s", problem, extra=about)
+        self._troubles[submission.uuid] = (times + 1, problem)
+        return min(LONGEST_TROUBLE, TROUBLE_SECONDS * 2.0 ** min(times, 10))
+
+    def _note_unwritable(self, error: StateUnwritable) -> None:
+        if not self._unwritable:
+            log.error("%s; samples wait until that ends", error)
+        self._unwritable = True
+
+    def _note_writable(self) -> None:
+        if self._unwritable:
+            log.warning("the state can be written again")
+        self._unwritable = False
 
     def _turn(self, trip: Trip, submission: Submission, rules: Rules) -> None:
         """Run the pipeline and end the submission, if it comes to an end in this turn."""
@@ -246,11 +282,13 @@ class Turns:
             except IllegalTransition:
                 return  # its turn did end after all
             else:
+                self._note_writable()
                 return
 
 
-def _trouble(error: OSError | Moved) -> str:
-    if isinstance(error, Moved):
+def trouble(error: OSError | Moved | Hold) -> str:
+    """What is wrong with a disk or share, for people."""
+    if isinstance(error, MoichordError):
         return error.problem
     place = f" ({printable(os.fsdecode(error.filename))})" if error.filename else ""
     return f"The disk does not do what it should: {error.strerror or error}{place}"

@@ -18,7 +18,18 @@ from moichord.config.calls import (
 from moichord.config.example import example
 from moichord.config.loading import from_environment, load, load_whereabouts, read
 from moichord.config.secret import Secret
-from moichord.config.settings import Archive, Dicom, Folders, Limits, Logging, Retry, Settings, Watch, Whereabouts
+from moichord.config.settings import (
+    Archive,
+    Dicom,
+    Folders,
+    Limits,
+    Logging,
+    Retention,
+    Retry,
+    Settings,
+    Watch,
+    Whereabouts,
+)
 
 __all__ = [
     "Analytics",
@@ -30,6 +41,7 @@ __all__ = [
     "Logging",
     "Metadata",
     "MetadataTimeout",
+    "Retention",
     "Retry",
     "Secret",
     "Settings",

@@ -85,6 +85,11 @@ class Watch(Block):
     mount_marker: kinds.NamePattern | None = entry(
         None, "A file that must exist in the inbox; without it the share counts as gone. null: not checked."
     )
+    min_free_space: kinds.Size = entry(
+        "5GiB",
+        "Free space below which work stops: on the state's file system all of it, on those of work and done the "
+        "filing of finished samples. 0B: not looked at.",
+    )
     limits: Limits = entry({}, "A sample beyond these fails.")
 
     def impossible(self) -> Impossible:
@@ -127,6 +132,21 @@ class Retry(Block):
             yield ("first_delay",), "must not be longer than max_delay"
 
 
+class Retention(Block):
+    """How long what has ended is kept."""
+
+    INLINE: ClassVar[bool] = True
+    done: kinds.PositiveDuration | None = entry(None, "folders in done")
+    failed: kinds.PositiveDuration | None = entry(None, "folders in failed, cancelled samples among them")
+    history: kinds.PositiveDuration | None = entry("365d", "what the state remembers of samples that ended")
+
+    def impossible(self) -> Impossible:
+        kept = {"done": self.done, "failed": self.failed}
+        for name, age in kept.items():
+            if age is not None and self.history is not None and self.history < age:
+                yield ("history",), f"must not be shorter than {name}: a folder is only deleted if its sample is known"
+
+
 class Archive(Block):
     """What is kept of a finished sample."""
 
@@ -134,6 +154,9 @@ class Archive(Block):
         "updated",
         "Images in done: updated (with the new tags), original (as received) or none (deleted once the "
         "server has them all).",
+    )
+    retention: Retention = entry(
+        {}, "What is deleted, this long after the sample ended. null: never. Attempt numbers are kept for ever."
     )
 
 

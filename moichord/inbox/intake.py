@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 ATTEMPT_SUFFIX = re.compile(r"\.attempt-\d{3,}(\.\d+)?$")
 SOONEST = 0.05
 STRAYS_NAMED = 5
+PAUSED = "moichord is paused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,12 @@ class IntakeRules:
     scan_interval: float
 
 
+def _no_hindrance() -> None:
+    """Nothing keeps a sample from being taken."""
+
+
 class Intake:
-    """Looks at the inbox, remembers what it saw, and takes what has settled."""
+    """Looks at the inbox, remembers what it saw, and takes what has settled, unless `hindrance` says why not."""
 
     def __init__(
         self,
@@ -51,6 +56,7 @@ class Intake:
         clock: Clock,
         rules: IntakeRules,
         taken: Callable[[], None],
+        hindrance: Callable[[], str | None] = _no_hindrance,
     ) -> None:
         self._scanner = scanner
         self._doorbell = doorbell
@@ -60,6 +66,7 @@ class Intake:
         self._clock = clock
         self._rules = rules
         self._taken = taken
+        self._hindrance = hindrance
         self._tracked: dict[str, Tracked] = {}
         self._recorded: dict[str, Arrival] = {}
         self._problem: str | None = None
@@ -117,10 +124,10 @@ class Intake:
         if seen.problem is not None or self._taker.unfinished:
             return self._rules.scan_interval
         busy = self._arrivals.busy_samples()
-        paused = self._requests.is_paused()
-        verdicts = [(folder, self._judge(folder, busy, paused=paused)) for folder in seen.folders]
-        ready = [] if paused else _first_of_each(self._takings(verdicts))
-        self._record(verdicts, {taking.folder_name for taking in ready}, paused=paused)
+        hindrance = PAUSED if self._requests.is_paused() else self._hindrance()
+        verdicts = [(folder, self._judge(folder, busy, hindrance)) for folder in seen.folders]
+        ready = [] if hindrance else _first_of_each(self._takings(verdicts))
+        self._record(verdicts, {taking.folder_name for taking in ready}, hindrance)
         self._listen(seen, {taking.folder_name for taking in ready})
         self._take(ready)
         again = [verdict.look_again_in for _, verdict in verdicts if isinstance(verdict, NotYet)]
@@ -158,7 +165,7 @@ class Intake:
         for name, tracked in self._tracked.items():
             self._tracked[name] = interrupted(tracked, since=self._seen_at, monotonic=monotonic)
 
-    def _judge(self, folder: FolderSeen, busy: set[str], *, paused: bool) -> Take | NotYet:
+    def _judge(self, folder: FolderSeen, busy: set[str], hindrance: str | None) -> Take | NotYet:
         sample_id = sample_id_of(folder.name, self._rules.sample_id)
         rule, monotonic = self._rules.settle, self._clock.monotonic()
         if sample_id in busy:
@@ -174,7 +181,7 @@ class Intake:
             blocked=blocked,
         )
         self._tracked[folder.name] = tracked
-        if isinstance(verdict, Take) and not paused:
+        if isinstance(verdict, Take) and hindrance is None:
             path = self._scanner.open_for_writing(folder)
             return verdict if path is None else held_open(path, tracked, rule, monotonic=monotonic)
         return verdict
@@ -198,7 +205,7 @@ class Intake:
                 )
         return takings
 
-    def _record(self, verdicts: list[tuple[FolderSeen, Take | NotYet]], ready: set[str], *, paused: bool) -> None:
+    def _record(self, verdicts: list[tuple[FolderSeen, Take | NotYet]], ready: set[str], hindrance: str | None) -> None:
         """Write down what has changed about the folders that stay."""
         present = {folder.name for folder, _ in verdicts}
         gone = self._recorded.keys() - present
@@ -206,7 +213,7 @@ class Intake:
         for folder, verdict in verdicts:
             if folder.name in ready:
                 continue
-            arrival = self._arrival(folder, verdict, paused=paused)
+            arrival = self._arrival(folder, verdict, hindrance)
             if self._recorded.get(folder.name) != arrival:
                 changed.append(arrival)
         if changed or gone:
@@ -219,12 +226,12 @@ class Intake:
             if before is None:
                 log.info("receiving", extra={"sample": arrival.sample_id or printable(arrival.folder_name)})
 
-    def _arrival(self, folder: FolderSeen, verdict: Take | NotYet, *, paused: bool) -> Arrival:
+    def _arrival(self, folder: FolderSeen, verdict: Take | NotYet, hindrance: str | None) -> Arrival:
         before = self._recorded.get(folder.name)
         if isinstance(verdict, NotYet):
             reason = verdict.reason
         else:
-            reason = "moichord is paused" if paused else "another folder of the same sample is taken first"
+            reason = hindrance or "another folder of the same sample is taken first"
         tracked = self._tracked[folder.name]
         return Arrival(
             folder_name=folder.name,

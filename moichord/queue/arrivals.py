@@ -206,6 +206,7 @@ def _new_row(of: str, taking: Taking, attempt_number: int, now: float) -> dict[s
         "held_seconds": 0.0,
         "taken_at": now,
         "repetition": 0,
+        "crashes": 0,
     }
 
 

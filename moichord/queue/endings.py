@@ -39,6 +39,7 @@ _CONCLUDE = (
         held_by=None,
         held_since=None,
         next_try_at=None,
+        crashes=0,
         finished_at=bindparam("now"),
     )
 )

@@ -24,6 +24,7 @@ from moichord.sample import Api, Image, Step, StepRecord, Submission
 
 _API_OF = {Step.METADATA: Api.METADATA, Step.UPLOAD: Api.UPLOAD, Step.ANALYTICS: Api.ANALYTICS}
 
+_PROGRESS = update(submissions).where(submissions.c.uuid == bindparam("of")).values(crashes=0)
 _STEPS_OF = select(steps).where(steps.c.submission == bindparam("of"))
 _STEP = _STEPS_OF.where(steps.c.step == bindparam("at_step"))
 _BEGIN = steps.insert()
@@ -110,6 +111,7 @@ class QueueJournal:
                     connection.execute(_PLAN, [image_row(of, image) for image in planned])
             values = {"of": of, "at_step": str(step), "now": now, "outcome": result}
             exactly_one(connection.execute(_FINISH, values).rowcount, of, f"finish {step}")
+            self._clear_suspicion(connection)
             if begins is not None:
                 self._begin(connection, begins)
 
@@ -223,9 +225,15 @@ class QueueJournal:
         def unit(connection: Connection) -> None:
             changed = connection.execute(_ACKNOWLEDGED, values).rowcount
             exactly_one(changed, self.submission.uuid, "acknowledge an image")
+            self._clear_suspicion(connection)
             self._circuits.succeeded(connection, Api.UPLOAD)
 
         self._database.write(unit)
+
+    def _clear_suspicion(self, connection: Connection) -> None:
+        """What has brought a sample further has not broken moichord off."""
+        if self.submission.crashes:
+            connection.execute(_PROGRESS, {"of": self.submission.uuid})
 
     def refused(self, image: Image, why: str) -> None:
         """Result: the server refuses `image` for good."""

@@ -121,6 +121,10 @@ def reopening(
 ) -> Reopening:
     """How `retry` is to continue `submission`; UsageRefused if it cannot, or not from that step."""
     name = submission.sample_id
+    if submission.deleted_at is not None or submission.intent == "delete":
+        raise UsageRefused(
+            f"The folder of {name} was deleted, as archive.retention says.", remedy="Drop the sample again."
+        )
     if submission.state is State.DONE:
         if from_step is not Step.ANALYTICS:
             raise UsageRefused(

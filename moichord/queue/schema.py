@@ -15,7 +15,8 @@ of a deleted row cannot hit a newer one.
 
 `receiving` folders have no UUID yet and live in `arrivals`. A submission's row is written before its folder is
 moved: until the folder is in work, `intent` is "claim" and the state stays receiving. `intent` "conclude" says that the
-folder is on its way to `place` in done or failed, "bring_back" that it is on its way back into work.
+folder is on its way to `place` in done or failed, "bring_back" that it is on its way back into work, "delete" that it
+is being deleted there because it is old enough.
 """
 
 import os
@@ -83,7 +84,7 @@ class FileNumber(TypeDecorator[int]):
 
 tables = MetaData()
 
-facts = Table(  # single values: schema_version, state_uuid, paused_at, daemon
+facts = Table(  # single values: schema_version, state_uuid, paused_at, boot, notices, sending
     "facts",
     tables,
     Column("name", String, primary_key=True),
@@ -120,14 +121,14 @@ submissions = Table(
     Column("attempt_number", Integer, nullable=False),
     Column("state", String, nullable=False),
     Column("step", String, nullable=False),
-    Column("intent", String),  # claim | conclude | bring_back: a move that has been decided and not yet confirmed
+    Column("intent", String),  # claim | conclude | bring_back | delete: decided, and not yet confirmed
     Column("outcome", String),  # done | failed | cancelled, once decided
     Column("place", FileName),  # the folder's name in done or failed
     Column("reason", Sentence),  # why it waits, or how it ended
     Column("remedy", Sentence),  # what a person can do
     Column("doomed", Sentence),  # known at the taking: it must fail, for this reason
     Column("owner", String),  # the daemon run that processes it
-    Column("held_by", String),  # api:upload, settling, ...: it waits without a fault of its own
+    Column("held_by", String),  # api:upload, disk:done, settling, ...: it waits without a fault of its own
     Column("held_since", Double),
     Column("held_seconds", Double, nullable=False),
     Column("probing", String),  # the API whose open circuit's one probe it is, while it is processed
@@ -142,11 +143,14 @@ submissions = Table(
     Column("size", BigInteger, nullable=False),
     Column("smallest_image", BigInteger, nullable=False),
     Column("repetition", Integer, nullable=False),  # deliberate repetitions of analytics
+    Column("crashes", Integer, nullable=False),  # how often moichord broke off while it was processed, without progress
+    Column("deleted_at", Double),  # when retention took its folder away
     Index("submissions_due", "next_try_at"),
     Index("submissions_in_state", "state"),
     Index("submissions_moving", "intent"),
     Index("submissions_of_sample", "sample_id", "attempt_number"),
     Index("submissions_finished", "finished_at"),
+    Index("submissions_suspect", "crashes"),
 )
 
 steps = Table(

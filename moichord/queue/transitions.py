@@ -35,6 +35,9 @@ _PROBE = (
     .limit(1)
 )
 _NEXT_DUE = select(func.min(s.next_try_at))
+# Who was processed when moichord broke off, and has come no further since: the index holds hardly any.
+_SUSPECT = select(submissions).where(s.crashes > 0).limit(1)
+_IN_HAND = select(s.uuid).where(_PROCESSING).limit(1)
 _HOLDERS = select(s.held_by).where(s.state == str(State.WAITING), s.next_try_at.is_(None)).distinct()
 # Once an end is decided, `reason` and `remedy` are its own, whatever delays the move of the folder.
 _ENDING = s.intent == "conclude"
@@ -63,6 +66,7 @@ _WAIT = (
         reason=case((_ENDING, s.reason), else_=bindparam("why")),
         remedy=case((_ENDING, s.remedy), else_=bindparam("mend")),
         probing=None,
+        crashes=0,
         next_try_at=bindparam("at"),
         held_by=bindparam("holder"),
         held_since=bindparam("since"),
@@ -105,6 +109,11 @@ class Transitions:
         def unit(connection: Connection) -> Submission | None:
             if migrations.fact(connection, "paused_at") is not None:
                 return None
+            suspect = connection.execute(_SUSPECT).first()
+            if suspect is not None:
+                # Alone, so that it is known whose fault it is if moichord breaks off again.
+                in_hand = connection.execute(_IN_HAND).first() is not None
+                return None if in_hand else self._claim(connection, submission_of(suspect), now)
             for api in self._circuits.free_to_probe(connection, now):
                 row = connection.execute(_PROBE, {"holder": holder_name(api)}).first()
                 if row is not None:
@@ -132,6 +141,8 @@ class Transitions:
         """When the next claim may succeed; None while nothing waits for a time or a probe, or all is paused."""
         with self._database.read() as connection:
             if migrations.fact(connection, "paused_at") is not None:
+                return None
+            if connection.execute(_SUSPECT).first() is not None and connection.execute(_IN_HAND).first() is not None:
                 return None
             due: float | None = connection.execute(_NEXT_DUE).scalar()
             holders = [held_api(holder) for holder in connection.execute(_HOLDERS).scalars()]

@@ -9,6 +9,7 @@ import os
 import uuid as uuids
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from moichord import durable
 from moichord.sample import RECEIPT_NAME, printable
@@ -32,15 +33,33 @@ def receipt_owner(folder: Path) -> str | None:
 
     Raises `OSError` if the disk or the share does not answer: then nothing is known.
     """
+    owner = _receipt(folder).get("submission")
+    return owner if isinstance(owner, str) else None
+
+
+def last_attempts(*roots: Path) -> dict[str, int]:
+    """The highest attempt number of each sample ID, by the receipts in these folders' folders. Raises `OSError`."""
+    found: dict[str, int] = {}
+    for root in roots:
+        with os.scandir(root) as entries:
+            receipts = [_receipt(Path(entry.path)) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for receipt in receipts:
+            match receipt:
+                case {"sample_id": str(sample_id), "attempt_number": int(number)} if number > 0:
+                    found[sample_id] = max(number, found.get(sample_id, 0))
+    return found
+
+
+def _receipt(folder: Path) -> dict[str, Any]:
+    """The receipt in this folder; empty if there is none that makes sense."""
     try:
         with durable.open_regular(folder / RECEIPT_NAME) as file:
             if os.fstat(file.fileno()).st_size > _LARGEST_RECEIPT:
-                return None
+                return {}
             receipt = json.loads(file.readall())
     except (FileNotFoundError, NotADirectoryError, durable.NotRegular, ValueError, RecursionError):
-        return None
-    owner = receipt.get("submission") if isinstance(receipt, dict) else None
-    return owner if isinstance(owner, str) else None
+        return {}
+    return receipt if isinstance(receipt, dict) else {}
 
 
 def component(name: str) -> str:

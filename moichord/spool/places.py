@@ -17,7 +17,7 @@ from moichord import durable
 from moichord.errors import ConfigurationInvalid, Moved, UsageRefused
 from moichord.sample import OWN_FILES, RECEIPT_NAME
 from moichord.spool import preparing
-from moichord.spool.names import candidates, component, is_there, orphans, receipt_owner
+from moichord.spool.names import candidates, component, is_there, last_attempts, orphans, receipt_owner
 
 Kind = Literal["done", "failed"]
 
@@ -59,6 +59,24 @@ class Spool:
         if (problem := self.rename_problem()) is not None:
             raise ConfigurationInvalid([problem])
         return returned
+
+    def work_is_ours(self) -> bool:
+        """Whether `work` is there and carries this state's mark. `OSError` if that cannot be known."""
+        return preparing.owner(self.work) == self.state_uuid
+
+    def absence(self) -> str | None:
+        """Why done or failed is not there, though both have served this state before: a share to wait for."""
+        try:
+            if not self.work_is_ours():
+                return None  # a first start, in which all are looked at
+        except OSError:
+            return None
+        problems = (preparing.folder_problem(key, path) for key, path in (("done", self.done), ("failed", self.failed)))
+        return next((problem for problem in problems if problem is not None), None)
+
+    def last_attempts(self) -> dict[str, int]:
+        """The highest attempt number of each sample ID, by the receipts in done and failed: for a lost state."""
+        return last_attempts(self.done, self.failed)
 
     def rename_problem(self) -> str | None:
         """Why a sample could not be renamed from inbox to work, tried with an empty folder; None if it can."""
@@ -194,9 +212,10 @@ class Spool:
         """Delete done/PLACE or failed/PLACE if its receipt is this submission's; say whether it was deleted."""
         root = self._root(kind)
         doomed = root / f"{durable.TEMPORARY_PREFIX}{component(uuid)}"
+        half_deleted = is_there(doomed)
         durable.remove_tree(doomed)
         if not self.arrived(kind, uuid, place):
-            return False
+            return half_deleted
         durable.rename_noreplace(root / place, doomed)
         durable.fsync_folder(root)
         durable.remove_tree(doomed)
@@ -229,11 +248,12 @@ def _rename_or_copy(source: Path, target: Path, *, staging: Path) -> tuple[str, 
     else:
         return ()
     durable.remove_tree(staging)
-    missing = durable.copy_tree_verified(source, staging)
     try:
+        missing = durable.copy_tree_verified(source, staging)
         durable.rename_noreplace(staging, target)
-    except FileExistsError:
-        durable.remove_tree(staging)
+    except OSError:
+        with suppress(OSError):  # half a copy must not keep a full disk full
+            durable.remove_tree(staging)
         raise
     return missing
 

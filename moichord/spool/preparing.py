@@ -22,12 +22,13 @@ _PROBE_PREFIX = f"{durable.TEMPORARY_PREFIX}probe-"
 
 def require_folders(**folders: Path) -> None:
     """Raise `ConfigurationInvalid` with all folders, by their configuration keys, that are not there."""
-    problems = [problem for key, folder in folders.items() if (problem := _folder_problem(key, folder))]
+    problems = [problem for key, folder in folders.items() if (problem := folder_problem(key, folder))]
     if problems:
         raise ConfigurationInvalid(problems)
 
 
-def _folder_problem(key: str, folder: Path) -> str | None:
+def folder_problem(key: str, folder: Path) -> str | None:
+    """Why this folder cannot be used, by its configuration key; None if it is there."""
     try:
         is_folder = stat.S_ISDIR(folder.stat().st_mode)
     except OSError as error:
@@ -52,28 +53,29 @@ def own_work(work: Path, inbox: Path, state_uuid: str, *, adopt: bool) -> tuple[
     The work folder of another state raises `ForeignFolder`, or with `adopt` is taken over: the samples in it return to
     the inbox, and the names they got there are returned.
     """
-    owner = _owner(work)
-    if owner == state_uuid:
+    found = owner(work)
+    if found == state_uuid:
         return ()
     left = orphans(work)
     returned: tuple[str, ...] = ()
-    if owner is not None or left:
+    if found is not None or left:
         if not adopt:
-            raise _foreign(work, owner, state_uuid)
+            raise _foreign(work, found, state_uuid)
         returned = tuple(name for uuid in left for name in _return_to_inbox(work, inbox, uuid))
     durable.replace_text(work / _OWNER_NAME, f"{state_uuid}\n", mode=0o600)
     return returned
 
 
-def _owner(work: Path) -> str | None:
+def owner(work: Path) -> str | None:
+    """The UUID of the state that this work folder belongs to; None if it carries no mark. Raises `OSError`."""
     try:
         return (work / _OWNER_NAME).read_text("utf-8", "surrogateescape").strip()
     except FileNotFoundError:
         return None
 
 
-def _foreign(work: Path, owner: str | None, state_uuid: str) -> ForeignFolder:
-    whose = f"belongs to another state ({printable(owner)})" if owner else "holds samples of an unknown state"
+def _foreign(work: Path, other: str | None, state_uuid: str) -> ForeignFolder:
+    whose = f"belongs to another state ({printable(other)})" if other else "holds samples of an unknown state"
     return ForeignFolder(
         f"{work} {whose}; this state is {state_uuid}",
         remedy="Set folders.work and state to a pair that belongs together. If the other state is lost, "

@@ -30,7 +30,7 @@ SETTLE_SECONDS = 0.3
 
 QUICK: Mapping[str, Any] = {
     "version": 1,
-    "watch": {"settle_time": "300ms", "scan_interval": "150ms"},
+    "watch": {"settle_time": "300ms", "scan_interval": "150ms", "min_free_space": "0B"},
     "metadata": {"url": "${MD_URL}"},
     "upload": {"url": "${U_URL}"},
     "analytics": {"url": "${A_URL}"},

@@ -33,7 +33,7 @@ CONFIG = """\
 version: 1
 folders: {{inbox: {root}/inbox, work: {root}/work, done: {done}, failed: {failed}}}
 state: {root}/state/state.db
-watch: {{settle_time: 0s, scan_interval: 100ms}}
+watch: {{settle_time: 0s, scan_interval: 100ms, min_free_space: 0B}}
 metadata: {{url: "{metadata}", key: {{env: MD_KEY}}}}
 upload: {{url: "{upload}", key: {{env: U_KEY}}, concurrency: 1}}
 analytics: {{url: "{analytics}", key: {{env: A_KEY}}}}

@@ -41,12 +41,13 @@ BESIDES_GROUND = {
     "receipt": set(),
     "inbox": {"queue", "spool", "dicom"},
     "pipeline": {"dicom", "apis", "receipt", "spool", "outage"},
-    "conclusion": {"queue", "spool", "receipt"},
-    "worker": {"conclusion", "pipeline", "queue", "spool", "retry", "outage", "receipt"},
-    "attendant": {"conclusion", "queue", "spool", "worker"},
+    "storage": set(),
+    "conclusion": {"queue", "spool", "storage", "receipt"},
+    "worker": {"conclusion", "pipeline", "queue", "spool", "storage", "retry", "outage", "receipt"},
+    "attendant": {"conclusion", "queue", "spool", "storage", "worker"},
     "watching": {"config", "dicom", "inbox", "pipeline"},
     "recovery": {"conclusion", "queue", "spool", "receipt"},
-    "housekeeping": {"queue", "spool", "config"},
+    "housekeeping": {"queue", "spool", "storage"},
     "status": {"queue", "config", "outage", "receipt"},
     "checks": {"apis", "config", "inbox", "pipeline", "queue", "spool", "wiring"},
     "first_setup": {"config"},
@@ -55,21 +56,11 @@ BESIDES_GROUND = {
     "wiring": {"apis", "config", "pipeline", "retry"},
     "daemonize": set(),
     "sd_notify": set(),
-    "service": {
-        *(
-            "worker",
-            "recovery",
-            "housekeeping",
-            "inbox",
-            "conclusion",
-            "pipeline",
-            "queue",
-            "spool",
-            "status",
-            "config",
-        ),
-        *("attendant", "sd_notify", "watching", "wiring"),
+    "composition": {
+        *("attendant", "conclusion", "config", "housekeeping", "inbox", "pipeline", "queue", "spool", "storage"),
+        *("watching", "wiring", "worker"),
     },
+    "service": {"composition", "config", "queue", "recovery", "sd_notify", "status", "wiring"},
 }
 """Rooms that may import the ground floor, and these."""
 

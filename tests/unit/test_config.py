@@ -109,7 +109,7 @@ def test_missing_addresses_are_told_where_their_block_stands() -> None:
         ("watch: {sample_id: '('}", "1:20: watch.sample_id: is not a regular expression: missing )"),
         ("watch: {sample_id: '.*'}", "1:20: watch.sample_id: must contain the group (?P<sample_id>...)"),
         ("watch: {limits: {files: 0}}", "1:25: watch.limits.files: must be at least 1, not 0"),
-        ("watch: {min_free_space: 5GiB}", "1:9: watch.min_free_space: is not a known key"),
+        ("watch: {min_free_space: 5}", "1:25: watch.min_free_space: must be a size such as 512B"),
         ("watch: {incomplete_timeout: 30s}", "1:29: watch.incomplete_timeout: must be longer than settle_time"),
         (
             "watch: {ready_marker: THUMBS.db}",
@@ -130,7 +130,9 @@ def test_missing_addresses_are_told_where_their_block_stands() -> None:
         ("tags: {PatientID: {template: '{who}'}}", "1:30: tags.PatientID.template: {who} is not known here"),
         ("dicom: {consistent: [PixelData]}", "1:22: dicom.consistent[0]: PixelData has no text that could be compared"),
         ("tags: x", "1:7: tags: must be a block of DICOM keywords"),
-        ("archive: {retention: {done: 1d}}", "1:11: archive.retention: is not a known key"),
+        ("archive: {retention: {done: 400d}}", "1:11: archive.retention.history: must not be shorter than done"),
+        ("archive: {retention: {failed: 2d, history: 1d}}", "1:44: archive.retention.history: must not be shorter"),
+        ("archive: {retention: {done: 0d}}", "1:29: archive.retention.done: must be more than nothing"),
         ("notify: {}", "1:1: notify: is not a known key"),
     ],
 )

@@ -33,7 +33,7 @@ folders:
   done: {done}
   failed: {failed}
 state: {state}
-watch: {{settle_time: 1s, scan_interval: 250ms}}
+watch: {{settle_time: 1s, scan_interval: 250ms, min_free_space: 0B}}
 metadata:
   url: {metadata}
 upload:

@@ -1,0 +1,189 @@
+"""Whether the disks and shares can take what comes: folders that are there, writable, with room to spare.
+
+Owns what is known of the four places that are written (state, work, done, failed), and says once when one of them
+fails and once when it serves again. It must not know samples; it never writes to what it looks at. Errors: `Hold` from
+`require` and `require_place`.
+
+    state   too little space   nothing begins
+    work    gone               nothing begins
+            too little space   nothing is filed
+    done    gone, read-only, too little space   nothing is filed in done
+    failed  gone, read-only    nothing is filed in failed
+
+A share that was mounted and is not any more leaves an empty folder behind, and what were filed there would be hidden
+when it comes back. So the mount points are remembered as long as the daemon runs.
+"""
+
+import logging
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from moichord.errors import Hold
+
+log = logging.getLogger(__name__)
+
+Key = Literal["state", "work", "done", "failed"]
+
+PLACES: tuple[Key, ...] = ("state", "work", "done", "failed")
+HELD_BY: Mapping[Key, str] = {key: f"disk:{key}" for key in PLACES}
+"""What `held_by` says of a submission that waits for one of them."""
+
+GIB = 2**30
+
+
+def free_space(path: Path) -> int:
+    """Bytes that this user may still write on the file system of `path`. Raises OSError."""
+    return shutil.disk_usage(path).free
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a place cannot serve; `gone` if not only space is missing."""
+
+    text: str
+    gone: bool
+
+
+class Storage:
+    """The places of one daemon. `work_is_ours` says whether work lies there and is this state's; OSError leaves it
+    where that cannot be known. `min_free` is in bytes."""
+
+    def __init__(
+        self,
+        places: Mapping[Key, Path],
+        min_free: int,
+        work_is_ours: Callable[[], bool],
+        free: Callable[[Path], int] = free_space,
+    ) -> None:
+        self._places = places
+        self._min_free = min_free
+        self._work_is_ours = work_is_ours
+        self._free = free
+        self._lock = threading.Lock()
+        self._mounts: dict[Key, Path] = {}
+        self._known: dict[Key, Problem] = {}
+
+    def look(self) -> None:
+        """Look at every place, and say what is new."""
+        for key in PLACES:
+            self._look_at(key)
+
+    @property
+    def notices(self) -> list[str]:
+        """What people should know, as of the last look: a sentence for each place that cannot serve."""
+        with self._lock:
+            return [f"{problem.text}; {_CONSEQUENCE[key]}" for key, problem in self._in_order()]
+
+    @property
+    def serving(self) -> list[Key]:
+        """The places without a problem, as of the last look."""
+        with self._lock:
+            return [key for key in PLACES if key not in self._known]
+
+    def hindrance(self) -> str | None:
+        """Why nothing may begin, as of the last look; None if it may."""
+        found = self._hindrance()
+        return None if found is None else found[1].text
+
+    def require(self, *, filing: bool = False) -> None:
+        """Raise Hold if nothing may begin, or, with `filing`, if a finished sample could not be filed now."""
+        found = self._hindrance()
+        if found is None and filing:
+            found = self._first_problem("work", "done")
+        if found is not None:
+            raise _hold(*found)
+
+    def require_place(self, kind: Literal["done", "failed"]) -> None:
+        """Raise Hold if no folder can be moved there now."""
+        found = self._first_problem(kind)
+        if found is not None:
+            raise _hold(*found)
+
+    def _hindrance(self) -> tuple[Key, Problem] | None:
+        with self._lock:
+            return next(((key, one) for key, one in self._in_order() if key == "state" or _stops_all(key, one)), None)
+
+    def _in_order(self) -> list[tuple[Key, Problem]]:
+        return [(key, self._known[key]) for key in PLACES if key in self._known]
+
+    def _first_problem(self, *keys: Key) -> tuple[Key, Problem] | None:
+        """Looked at now: what is written next may not go beside the share."""
+        for key in keys:
+            problem = self._look_at(key)
+            if problem is not None:
+                return key, problem
+        return None
+
+    def _look_at(self, key: Key) -> Problem | None:
+        problem = self._problem(key)
+        with self._lock:
+            before = self._known.pop(key, None)
+            if problem is not None:
+                self._known[key] = problem
+        if problem is not None and problem != before:
+            log.error("%s; %s", problem.text, _CONSEQUENCE[key])
+        elif problem is None and before is not None:
+            log.warning("%s can be used again", _NAME[key])
+        return problem
+
+    def _problem(self, key: Key) -> Problem | None:
+        path = self._places[key]
+        try:
+            gone = self._absence(key, path)
+            if gone is not None:
+                return Problem(gone, gone=True)
+            if key != "failed" and self._min_free and self._free(path) < self._min_free:
+                wanted = f"{self._min_free / GIB:.1f} GiB"
+                text = f"the disk of {_NAME[key]} ({path}) has less than {wanted} free (watch.min_free_space)"
+                return Problem(text, gone=False)
+        except OSError as error:
+            return Problem(f"{_NAME[key]} is not there ({path}: {error.strerror})", gone=True)
+        return None
+
+    def _absence(self, key: Key, path: Path) -> str | None:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            return f"{_NAME[key]} is not there ({path} is not a folder)"
+        mount = mount_point(path)
+        known = self._mounts.setdefault(key, mount)
+        if mount != known and known.is_relative_to(mount):
+            return f"the share of {_NAME[key]} is not mounted ({known})"
+        self._mounts[key] = mount
+        if key == "work" and not self._work_is_ours():
+            return f"{_NAME[key]} is not there ({path} does not carry the mark of this state)"
+        if not os.access(path, os.W_OK | os.X_OK):
+            return f"{_NAME[key]} cannot be written ({path})"
+        return None
+
+
+def mount_point(path: Path) -> Path:
+    """Where the file system that holds `path` is mounted. Raises OSError."""
+    path = path.resolve(strict=True)
+    return next(place for place in (path, *path.parents) if place.is_mount() or place == place.parent)
+
+
+_NAME: Mapping[Key, str] = {
+    "state": "the state",
+    "work": "the folder work",
+    "done": "the folder done",
+    "failed": "the folder failed",
+}
+_CONSEQUENCE: Mapping[Key, str] = {
+    "state": "nothing new begins until that ends",
+    "work": "samples wait until that ends",
+    "done": "samples that are sent wait to be filed until that ends",
+    "failed": "samples that have failed wait to be filed until that ends",
+}
+
+
+def _stops_all(key: Key, problem: Problem) -> bool:
+    return key == "work" and problem.gone
+
+
+def _hold(key: Key, problem: Problem) -> Hold:
+    return Hold(f"{problem.text}.", held_by=HELD_BY[key])
