@@ -56,7 +56,7 @@ def assert_no_new_messages(before: Path, after: Path) -> None:
 def assert_untouched_but_for(edited: set[int], before: bytes, after: bytes, *, preamble_zeroed: bool = False) -> None:
     """Element by element, everything outside `edited` is there, byte for byte, in its order.
 
-    The lengths of groups that hold an edit are gone, since they would lie (PS3.5 7.2), and LengthToEnd with that of 0008.
+    The lengths of groups that hold an edit are gone, since they would lie (PS3.5 7.2); of 0008, LengthToEnd too.
     """
     assert after[:128] == (bytes(128) if preamble_zeroed else before[:128])
     groups = {tag >> 16 for tag in edited}
