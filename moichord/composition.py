@@ -30,7 +30,7 @@ from moichord.queue.retained import Retained
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.spool import Spool
-from moichord.storage import Key, Storage
+from moichord.storage import Key, Storage, free_space
 from moichord.worker import Cancellations, Rules, Turns, Worker
 
 
@@ -76,8 +76,9 @@ def furnish(
     state_uuid: str,
     clients: wiring.Clients,
     signals: Signals,
+    free: Callable[[Path], int] = free_space,
 ) -> Rooms:
-    """Wire the rooms of one daemon."""
+    """Wire the rooms of one daemon. `free` gives the free bytes of a file system."""
     folders = settings.folders
     spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid)
     circuits = Circuits(clock)
@@ -85,7 +86,7 @@ def furnish(
     owner = str(os.getpid())
     transitions = Transitions(database, clock, circuits, owner)
     endings = Endings(database, clock, circuits, owner)
-    storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours)
+    storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours, free)
     conclusion = Conclusion(endings, views, spool, storage)
     cancellations = Cancellations(signals.stopping)
     sending = Sending(cancellations)

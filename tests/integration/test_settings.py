@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moichord.sample import Api
+from moichord.sample import Api, State
 from moichord.sandbox.stand_in import StandInApis
 from tests.integration import judges, samples
 from tests.integration.conftest import MakeDaemon
@@ -189,6 +189,7 @@ def test_failed_on_another_file_system_gets_the_sample_as_received_and_retry_bri
     del apis.records[SAMPLE]
 
     assert daemon.command("retry", SAMPLE).returncode == 0
+    daemon.wait_for(lambda: not daemon.is_in(SAMPLE, State.FAILED), "the retry to begin")
 
     assert_complete(daemon, daemon.wait_until_done(SAMPLE), apis, original)
     assert list(failed.iterdir()) == []
