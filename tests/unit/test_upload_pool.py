@@ -1,8 +1,10 @@
 """The one pool of upload threads: fair, bounded, and never stuck."""
 
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -72,9 +74,37 @@ class Gate:
             self._changed.notify_all()
             assert self._changed.wait_for(lambda: self._allowed == 0, LONG)
 
+    def open(self) -> None:
+        """Let all that run and that will run end, whatever became of the test."""
+        with self._changed:
+            self._allowed = sys.maxsize
+            self._changed.notify_all()
+
     def wait_for(self, begun: int) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.begun) >= begun, LONG)
+
+
+@contextmanager
+def gated(concurrency: int, spare: int = 0) -> Iterator[tuple[UploadPool, Gate, ThreadPoolExecutor]]:
+    """A pool, a gate for its jobs, and threads that call it; nothing is left behind when the test fails."""
+    pool, gate, callers = UploadPool(concurrency, spare_threads=spare), Gate(), ThreadPoolExecutor(4)
+    try:
+        yield pool, gate, callers
+    finally:
+        gate.open()
+        callers.shutdown()
+        pool.close()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do and tells nobody."""
+    patience = threading.Event()
+    for _ in range(LONG * 1000):
+        if holds():
+            return
+        patience.wait(0.001)
+    raise AssertionError("it never came")
 
 
 def test_all_jobs_are_done_when_run_returns(pool: UploadPool) -> None:
@@ -107,27 +137,20 @@ def test_what_a_job_raises_is_given_back_and_the_others_go_on(pool: UploadPool) 
 
 
 def test_after_an_ending_failure_nothing_of_the_lane_starts_and_what_runs_is_waited_for() -> None:
-    pool, gate = UploadPool(2, spare_threads=0), Gate()
     refusal = ApiRefusal("no", api=Api.UPLOAD)
+    with gated(2) as (pool, gate, callers):
 
-    def ends(error: BaseException) -> bool:
-        return isinstance(error, ApiRefusal)
+        def refused(_bench: Bench) -> None:
+            gate.wait_for(1)
+            raise refusal
 
-    def refused(_bench: Bench) -> None:
+        turn = callers.submit(pool.run, [gate.job("runs"), refused, *[gate.job("never")] * 50], always)
         gate.wait_for(1)
-        raise refusal
-
-    with ThreadPoolExecutor(1) as caller:
-        turn = caller.submit(pool.run, [gate.job("runs"), refused, *[gate.job("never")] * 50], ends)
-        gate.wait_for(1)
-        other = caller.submit(lambda: None)
         pool.run([nothing] * 5, never)  # the refusal has been seen: another lane has had its thread
         assert not turn.done()
         gate.let(1)
         assert turn.result(LONG) == [refusal]
-        other.result(LONG)
-    assert gate.begun == ["runs"]
-    pool.close()
+        assert gate.begun == ["runs"]
 
 
 def test_a_failure_that_does_not_end_the_turn_lets_the_others_go_out(pool: UploadPool) -> None:
@@ -155,61 +178,50 @@ def test_one_lane_that_ends_leaves_the_others_alone(pool: UploadPool) -> None:
 
 
 def test_a_sample_of_200_images_does_not_hold_back_one_of_a_single_image() -> None:
-    pool, gate = UploadPool(4, spare_threads=0), Gate()
-    with ThreadPoolExecutor(2) as callers:
+    with gated(4) as (pool, gate, callers):
         many = callers.submit(pool.run, [gate.job("many")] * 200, never)
         gate.wait_for(4)
         one = callers.submit(pool.run, [gate.job("one")], never)
-        while not any(len(lane.waiting) == 1 for lane in list(pool._lanes)):
-            threading.Event().wait(0.001)
+        until(lambda: len(pool._lanes) == 2)
         gate.let(2)
         gate.wait_for(6)
         assert "one" in gate.begun[:6]
         gate.let(199)
         assert one.result(LONG) == many.result(LONG) == []
-    pool.close()
 
 
 def test_lanes_take_turns_one_image_each() -> None:
-    pool, gate = UploadPool(1, spare_threads=0), Gate()
-    with ThreadPoolExecutor(3) as callers:
+    with gated(1) as (pool, gate, callers):
         callers.submit(pool.run, [gate.job("first")], never)
         gate.wait_for(1)
         turns = []
-        for name in ("a", "b", "c"):
-            known = len(pool._lanes)
-            turns.append(callers.submit(pool.run, [gate.job(name)] * 3, never) if name != "c" else None)
-            while name != "c" and len(pool._lanes) == known:
-                threading.Event().wait(0.001)
+        for number, name in enumerate("ab"):
+            turns.append(callers.submit(pool.run, [gate.job(name)] * 3, never))
+            until(lambda lanes=number + 1: len(pool._lanes) == lanes)
         for _ in range(7):
             gate.let(1)
-        assert [turn.result(LONG) for turn in turns if turn is not None] == [[], []]
-    assert gate.begun == ["first", "a", "b", "a", "b", "a", "b"]
-    pool.close()
+        assert [turn.result(LONG) for turn in turns] == [[], []]
+        assert gate.begun == ["first", "a", "b", "a", "b", "a", "b"]
 
 
 @pytest.mark.parametrize(("concurrency", "spare"), [(1, 0), (1, 2), (4, 2), (4, 8)])
 def test_there_are_at_most_two_threads_more_than_requests(concurrency: int, spare: int) -> None:
-    pool, gate = UploadPool(concurrency, spare_threads=spare), Gate()
     threads = concurrency + min(2, spare)
-    with ThreadPoolExecutor(1) as caller:
-        turn = caller.submit(pool.run, [gate.job("x")] * 20, never)
+    with gated(concurrency, spare) as (pool, gate, callers):
+        turn = callers.submit(pool.run, [gate.job("x")] * 20, never)
         gate.wait_for(threads)
         gate.let(20)
         assert turn.result(LONG) == []
-    assert gate.most == threads
-    pool.close()
+        assert gate.most == threads
 
 
 def test_no_more_requests_are_in_flight_than_there_are_slots() -> None:
-    pool, gate = UploadPool(3, spare_threads=2), Gate()
-    with ThreadPoolExecutor(4) as callers:
+    with gated(3, 2) as (pool, gate, callers):
         turns = [callers.submit(pool.run, [gate.job("x", within_slot=True)] * 10, never) for _ in range(4)]
         gate.wait_for(3)
         gate.let(40)
         assert [turn.result(LONG) for turn in turns] == [[]] * 4
-    assert gate.most == 3
-    pool.close()
+        assert gate.most == 3
 
 
 def test_a_bench_is_one_jobs_alone_and_its_buffer_is_used_again() -> None:
@@ -233,20 +245,18 @@ def test_a_bench_is_one_jobs_alone_and_its_buffer_is_used_again() -> None:
 
 
 def test_closing_waits_for_what_runs_and_starts_nothing_more() -> None:
-    pool, gate = UploadPool(2, spare_threads=0), Gate()
-    with ThreadPoolExecutor(2) as callers:
+    with gated(2) as (pool, gate, callers):
         turn = callers.submit(pool.run, [gate.job("x")] * 10, never)
         gate.wait_for(2)
         closing = callers.submit(pool.close)
-        while not pool._closed:
-            threading.Event().wait(0.001)
+        until(lambda: pool._closed)
         assert not turn.done()
         gate.let(2)
         closing.result(LONG)
         (stopped,) = turn.result(LONG)
-    assert isinstance(stopped, Stopped)
-    assert gate.begun == ["x", "x"]
-    assert not any(thread.is_alive() for thread in pool._threads)
+        assert isinstance(stopped, Stopped)
+        assert gate.begun == ["x", "x"]
+        assert not any(thread.is_alive() for thread in pool._threads)
 
 
 def test_a_closed_pool_says_so_rather_than_that_all_is_done() -> None:
