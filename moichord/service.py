@@ -79,6 +79,7 @@ class Service:
         self._clients = wiring.clients(settings, clock)
         self._asked_to_stop = 0
         self._never = threading.Event()
+        self._said: dict[str, str] = {}
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Count: one signal stops the daemon, a second one ends the requests in flight as well.
@@ -161,6 +162,9 @@ class Service:
                 notices = [*rooms.storage.notices, *rooms.intake.notices]
                 rooms.attendant.look(notices, rooms.sending.by_submission())
                 rest = ATTENTION_SECONDS
+            except StateUnwritable as error:
+                self._say_once("attendant", error)
+                rest = RESTART_SECONDS
             except Exception:
                 log.exception("a request could not be carried out; it is tried again")
                 rest = RESTART_SECONDS
@@ -172,17 +176,20 @@ class Service:
 
     def _guarded(self, name: str, body: Callable[[], None]) -> None:
         """A thread that must not die: what it raises is logged, and it begins anew."""
-        said = None
         while not self._signals.stopping.is_set():
             try:
                 body()
             except StateUnwritable as error:
-                if str(error) != said:
-                    log.error("%s", error)
-                said = str(error)
+                self._say_once(name, error)
             except Exception:
                 log.exception("the thread %s broke; it begins anew", name)
             self._clock.wait(self._signals.stopping, RESTART_SECONDS)
+
+    def _say_once(self, name: str, error: StateUnwritable) -> None:
+        """Each thread meets a full disk again and again."""
+        if self._said.get(name) != str(error):
+            log.error("%s (%s)", error, name)
+        self._said[name] = str(error)
 
     def _drain(self, threads: list[threading.Thread]) -> None:
         """Let the requests in flight finish, for `drain_timeout` at most."""

@@ -122,7 +122,7 @@ class House:
             self.database.open(),
             clients,  # type: ignore[arg-type]
             self.signals,
-            lambda path: self.free(path),
+            self._free_now,
         )
         self.views = Views(self.database)
         return self
@@ -136,6 +136,9 @@ class House:
         recover(rooms.arrivals, rooms.transitions, rooms.interruptions, rooms.endings, rooms.spool, rooms.manifest_of)
         rooms.storage.look()
         return self
+
+    def _free_now(self, path: Path) -> int:
+        return self.free(path)
 
     def close(self) -> None:
         self.signals.stop()
