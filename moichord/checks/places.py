@@ -24,7 +24,6 @@ from moichord.queue.holder import daemon_holds
 from moichord.sample import printable
 from moichord.spool import Spool
 
-LITTLE_SPACE = 5 * 2**30
 NO_SPACE = 100 * 2**20
 NAMED = 3
 
@@ -45,7 +44,8 @@ def check_places(settings: Settings) -> Iterator[Finding]:
     if _is_folder(folders.inbox):
         yield _watch(settings)
     yield _state(settings.state)
-    yield from _space({**_places(folders), "work": folders.work, "state": settings.state.parent})
+    places = {**_places(folders), "work": folders.work, "state": settings.state.parent}
+    yield from _space(places, settings.watch.min_free_space)
 
 
 def _places(folders: Folders) -> dict[str, Path]:
@@ -206,7 +206,7 @@ def _database(state: Path) -> Finding:
     return ok("state", f"{state} is in order; {'a daemon runs with it' if running else 'no daemon runs with it'}.")
 
 
-def _space(places: dict[str, Path]) -> Iterator[Finding]:
+def _space(places: dict[str, Path], wanted: int) -> Iterator[Finding]:
     """Free space, once for each file system."""
     of_device: dict[int, list[str]] = {}
     at: dict[int, Path] = {}
@@ -223,12 +223,14 @@ def _space(places: dict[str, Path]) -> Iterator[Finding]:
         except OSError as error:
             yield failed("space", f"{folder}: {error.strerror}.", "See whether that disk or share is in order.")
             continue
-        yield _free(free, ", ".join(of_device[device]))
+        yield _free(free, of_device[device], wanted)
 
 
-def _free(free: int, holds: str) -> Finding:
-    text = f"{free / 2**30:.1f} GiB free for {holds}."
+def _free(free: int, holds: list[str], wanted: int) -> Finding:
+    """`wanted` is what the daemon wants to be free before it begins or files anything."""
+    text = f"{free / 2**30:.1f} GiB free for {', '.join(holds)}."
     remedy = "Free some: while a sample is filed it needs its own size again."
-    if free < NO_SPACE:
+    if free < wanted and not {"state", "work", "done"}.isdisjoint(holds):
+        remedy = f"{remedy} Below watch.min_free_space ({wanted / 2**30:.1f} GiB) samples wait."
         return failed("space", text, remedy)
-    return warning("space", text, remedy) if free < LITTLE_SPACE else ok("space", text)
+    return failed("space", text, remedy) if free < NO_SPACE else ok("space", text)

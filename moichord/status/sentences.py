@@ -120,7 +120,7 @@ def _waiting(submission: Submission) -> str:
         return f"Waiting for the {SERVER[api]}"
     if submission.held_by is None:
         return "Waiting to retry" if submission.remedy else "Waiting"
-    return _HELD.get(submission.held_by, "Waiting")
+    return _HELD.get(submission.held_by.partition(":")[0], "Waiting")
 
 
 def _outage(circuit: Circuit, standing: Standing) -> Sentence:

@@ -149,7 +149,7 @@ def test_a_state_that_is_no_database_fails(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "result"), [(2**40, Result.OK), (2**30, Result.WARNING), (2**20, Result.FAILED)], ids=str
+    ("free", "result"), [(2**40, Result.OK), (5 * 2**30, Result.OK), (5 * 2**30 - 1, Result.FAILED)], ids=str
 )
 def test_free_space_is_judged(root: Path, monkeypatch: pytest.MonkeyPatch, free: int, result: Result) -> None:
     monkeypatch.setattr(places.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
