@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moichord.apis.upload import Stored
-from moichord.dicom import ImageStream, TaggedImage
+from moichord.dicom import Changed, ImageStream, TaggedImage
 from moichord.errors import (
     ApiFailure,
     ApiOutage,
@@ -98,10 +98,13 @@ def _job(journal: Journal, equipment: Equipment, folder: Path, tagging: Tagging,
         with opened(folder, image.relative_path) as file:
             if file.stamp != (image.inode, image.size, image.mtime_ns):
                 raise changed_while_sent(image.relative_path)
-            tagged = dressed(file, tagging, equipment.tags).image
-            if tagged.header_digest != image.header_digest:
-                raise changed_while_sent(image.relative_path)
-            _request(journal, equipment, image, ImageBody(tagged, bench.buffer), bench)
+            try:
+                tagged = dressed(file, tagging, equipment.tags).image
+                if tagged.header_digest != image.header_digest:
+                    raise changed_while_sent(image.relative_path)
+                _request(journal, equipment, image, ImageBody(tagged, bench.buffer), bench)
+            except Changed as error:
+                raise changed_while_sent(image.relative_path) from error
 
     return send
 
