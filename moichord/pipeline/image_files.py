@@ -54,26 +54,30 @@ def opened(folder: Path, relative_path: str) -> Iterator[PositionedFile]:
 
 @dataclass(frozen=True, slots=True)
 class Dressed:
-    """An image with its wanted tags: what is sent, what that changes, and what the file itself is."""
+    """An image with its wanted tags: what is sent, what that changes, and what is odd about it."""
 
     image: TaggedImage
     changes: tuple[Change, ...]
     notes: tuple[str, ...]
-    part10: Part10
 
 
-def dressed(file: PositionedFile, tagging: Tagging, policy: TagPolicy) -> Dressed:
-    """Walk the file to its end and give it its new header. Raises DicomError."""
+def dressed(file: PositionedFile, tagging: Tagging, policy: TagPolicy, part10: Part10 | None = None) -> Dressed:
+    """Walk the file to its end, unless it was (`part10`), and give it its new header. Raises DicomError."""
     wanted = [
         Wanted(lookup(value.keyword), value.text, on_mismatch=value.on_mismatch, source=value.source)
         for value in tagging.values
     ]
     provenance = Provenance(coercion_datetime=tagging.coerced_at, modifying_system=MODIFYING_SYSTEM)
-    image, coercion, part10 = tagged(
-        file, wanted, provenance, record_changes=policy.record_changes, signed=policy.signed
+    image, coercion, walked = tagged(
+        file, wanted, provenance, record_changes=policy.record_changes, signed=policy.signed, part10=part10
     )
     changes = tuple(Change(change.keyword, change.before, change.after) for change in coercion.changes)
-    return Dressed(image, changes, (*part10.notes, *coercion.notes, *image.notes), part10)
+    return Dressed(image, changes, (*walked.notes, *coercion.notes, *image.notes))
+
+
+def as_received(file: PositionedFile, part10: Part10) -> Dressed:
+    """An image that keeps every byte, since it goes nowhere."""
+    return Dressed(TaggedImage(file, part10), (), part10.notes)
 
 
 def changed_while_sent(relative_path: str) -> SampleFailure:

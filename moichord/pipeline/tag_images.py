@@ -12,12 +12,12 @@ from typing import Any
 
 from blake3 import blake3
 
-from moichord.dicom import Identity, PositionedFile, disagreements, identity
+from moichord.dicom import Identity, PositionedFile, disagreements, identity, inspect
 from moichord.dicom.dictionary import find
 from moichord.dicom.identities import SPECIMEN_IDENTIFIER
 from moichord.errors import Hold, SampleFailure
 from moichord.pipeline.equipment import Contents, Equipment
-from moichord.pipeline.image_files import dressed, opened
+from moichord.pipeline.image_files import as_received, dressed, opened
 from moichord.pipeline.journal import Journal
 from moichord.pipeline.wanted_tags import Tagging, wanted_values
 from moichord.sample import Image, printable
@@ -105,8 +105,10 @@ def _require_settled(journal: Journal, equipment: Equipment, contents: Contents)
 
 
 def _plan(file: PositionedFile, relative_path: str, tagging: Tagging, equipment: Equipment) -> tuple[Image, Identity]:
-    new = dressed(file, tagging, equipment.tags)
-    who = identity(file, new.part10, [find(keyword) for keyword in equipment.tags.consistent])
+    part10 = inspect(file)
+    who = identity(file, part10, [find(keyword) for keyword in equipment.tags.consistent])
+    carried = who.is_dicomdir or (not who.has_pixel_data and equipment.tags.non_image == "carry")
+    new = as_received(file, part10) if carried else dressed(file, tagging, equipment.tags, part10)
     file.require_unchanged()
     if who.problems and not who.is_dicomdir:
         raise SampleFailure(
@@ -126,7 +128,7 @@ def _plan(file: PositionedFile, relative_path: str, tagging: Tagging, equipment:
         tail_length=new.image.tail_length,
         changes=new.changes,
         warnings=(*new.notes, *who.notes),
-        carried=who.is_dicomdir or (not who.has_pixel_data and equipment.tags.non_image == "carry"),
+        carried=carried,
     )
     return image, who
 
