@@ -101,7 +101,8 @@ def _readable(found: Raw, wanted: Wanted, present: Present) -> str:
         return text_of(found, attribute.tag, present.encoding, present.terms)
     except DicomError as error:
         problem = f"{attribute.keyword} of the image cannot be compared or replaced: {error.problem}"
-        raise wanted.unfit(problem) from error
+        # No source: what is wrong is in the image, and nobody can mend it where the new value comes from.
+        raise Unfit(problem, keyword=attribute.keyword, tag=attribute.tag) from error
 
 
 def _same(vr: str, before: str, text: str) -> bool:

@@ -96,7 +96,7 @@ def encoding_of(transfer_syntax: str, offset: int | None = None) -> Encoding:
     if not _UID.fullmatch(transfer_syntax) or len(transfer_syntax) > 64:
         raise Malformed("the TransferSyntaxUID is not a UID", tag=TRANSFER_SYNTAX_UID, offset=offset)
     if transfer_syntax in DEFLATED_SYNTAXES:
-        problem = f"deflated data sets are not accepted: export with another transfer syntax than {transfer_syntax}"
+        problem = f"deflated data sets are not accepted, another transfer syntax is needed than {transfer_syntax}"
         raise Malformed(problem, tag=TRANSFER_SYNTAX_UID, offset=offset)
     if transfer_syntax == _PRIVATE_BIG_ENDIAN_PIXELS:
         problem = f"private transfer syntax {transfer_syntax} is not supported"

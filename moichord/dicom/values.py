@@ -94,7 +94,7 @@ def text_of(found: Raw, tag: int, encoding: Encoding, terms: tuple[str, ...]) ->
         text = charset.decode(found.value, terms if vr in TEXT_VRS else charset.DEFAULT, vr)
     except ValueError as error:
         sets = charset.spelled(terms) if vr in TEXT_VRS else "the default repertoire"
-        raise Unfit(f"its bytes are not text of {sets}", tag=tag) from error
+        raise Unfit(f"its bytes are not text of the declared character set, {sets}", tag=tag) from error
     return significant(text, vr)
 
 

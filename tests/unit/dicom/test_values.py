@@ -57,7 +57,11 @@ def test_the_declared_character_set_holds(open_file: Open) -> None:
 @pytest.mark.parametrize(
     ("content", "tag", "words"),
     [
-        (element(0x00100010, "PN", b"M\xfcller"), 0x00100010, r"not text of the default repertoire.*\(0010,0010\)"),
+        (
+            element(0x00100010, "PN", b"M\xfcller"),
+            0x00100010,
+            r"not text of the declared character set, the default repertoire.*\(0010,0010\)",
+        ),
         (element(0x00280010, "US", b"abc "[:3] + b"\0\0"), 0x00280010, "does not suit VR US"),
         (element(0x00204000, "LT", b"x" * 65000) * 1, 0x00204000, ""),
         (element(0x00420011, "OB", bytes(70_000)), 0x00420011, "too long to be read"),
