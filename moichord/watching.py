@@ -7,12 +7,15 @@ must not decide anything. No error leaves it.
 from typing import BinaryIO
 
 from moichord.config import Settings
-from moichord.dicom import DicomError, Incomplete, PositionedFile, inspect
+from moichord.dicom import DicomError, Incomplete, NotDicom, PositionedFile, inspect
 from moichord.inbox.intake import IntakeRules, sample_id_of
 from moichord.inbox.scanner import Scanner
 from moichord.inbox.seen import FolderSeen, Inspection, Verdict, WatchRules
 from moichord.inbox.settling import SettleRule
 from moichord.pipeline.equipment import Contents
+
+NOT_DICOM_ADVICE = "take it out of the folder, or export the image again"
+MALFORMED_ADVICE = "export it again, and show this to the scanner's maker if it comes out the same"
 
 
 def intake_rules(settings: Settings) -> IntakeRules:
@@ -50,7 +53,8 @@ def inspect_image(file: BinaryIO) -> Inspection:
     except Incomplete as error:
         return Inspection(Verdict.MAY_BECOME_COMPLETE, str(error))
     except DicomError as error:
-        return Inspection(Verdict.NEVER, str(error))
+        advice = NOT_DICOM_ADVICE if isinstance(error, NotDicom) else MALFORMED_ADVICE
+        return Inspection(Verdict.NEVER, f"{error}: {advice}")
     return Inspection(Verdict.COMPLETE)
 
 

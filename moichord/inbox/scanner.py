@@ -22,6 +22,9 @@ from moichord.sample import OWN_FILES, printable
 
 Inspect = Callable[[BinaryIO], Inspection]
 
+LINK_ADVICE = "followed: put the file itself into the folder"
+SPECIAL_ADVICE = "opened: take it out of the folder"
+
 _PREAMBLE_BYTES = 128  # DICOM PS3.10 7.1: a preamble, then "DICM"
 _DICOMDIR = "dicomdir"  # DICOM PS3.10 8.6: the name of the directory record, which is no image
 
@@ -210,7 +213,8 @@ class _Reading:
         """Whether it is an image, its verdict, and why; None if it is gone."""
         kind = kind_of(status.st_mode)
         if kind is not None:
-            return False, Verdict.NEVER, f"{kind}, which is never followed: put the file itself into the folder"
+            link = stat.S_ISLNK(status.st_mode)
+            return False, Verdict.NEVER, f"{kind}, which is never {LINK_ADVICE if link else SPECIAL_ADVICE}"
         if temporary:
             return False, Verdict.MAY_BECOME_COMPLETE, "its name is that of a file still being written"
         try:

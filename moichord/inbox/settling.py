@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from moichord.inbox.seen import FileSeen, FolderSeen
 from moichord.sample import printable
 
+_ARRIVING = "still arriving: "
 _NAMED = 3
 _SOONEST = 0.05
 
@@ -127,7 +128,7 @@ def _stays(seen: FolderSeen, blocked: str | None) -> str | None:
 def _lacks(seen: FolderSeen) -> NotYet | None:
     """What must still arrive."""
     if seen.waiting_for:
-        return NotYet(f"still arriving: {_listed([_incomplete(file) for file in seen.waiting_for])}")
+        return NotYet(f"{_ARRIVING}{_listed([_incomplete(file) for file in seen.waiting_for])}")
     if seen.image_count == 0 and not seen.doomed:
         return NotYet("no image yet")
     return None
@@ -155,7 +156,8 @@ def _unsettled(seen: FolderSeen, tracked: Tracked, rule: SettleRule, monotonic: 
 def _unless_timed_out(wanting: NotYet, tracked: Tracked, rule: SettleRule, monotonic: float) -> Take | NotYet:
     if not _timed_out(tracked, rule, monotonic):
         return wanting
-    return Take(f"Still incomplete after {duration(rule.incomplete_timeout)} without a change: {wanting.reason}")
+    lacking = wanting.reason.removeprefix(_ARRIVING)
+    return Take(f"Still incomplete after {duration(rule.incomplete_timeout)} without a change: {lacking}")
 
 
 def _timed_out(tracked: Tracked, rule: SettleRule, monotonic: float) -> bool:

@@ -439,7 +439,7 @@ def test_what_stays_incomplete_fails_after_the_timeout_which_runs_across_restart
     taken = lab.taken()
     assert taken is not None
     assert taken.doomed is not None
-    assert taken.doomed.startswith("Still incomplete after 20 min without a change: still arriving: image.dcm is inc")
+    assert taken.doomed.startswith("Still incomplete after 20 min without a change: image.dcm is inc")
 
 
 def test_a_file_that_is_still_open_for_writing_here_is_a_veto(lab: Lab) -> None:
