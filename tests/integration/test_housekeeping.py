@@ -236,23 +236,29 @@ def mounted() -> Iterator[Callable[[Path, str], None]]:
 
 
 @pytest.mark.needs("root")
-def test_nothing_is_filed_beside_a_share_that_is_not_mounted(lab: House, mounted: Callable[[Path, str], None]) -> None:
-    done = lab.root / "done"
-    mounted(done, "20m")
+@pytest.mark.parametrize("place", ["done", "failed"])
+def test_nothing_is_filed_beside_a_share_that_is_not_mounted(
+    lab: House, mounted: Callable[[Path, str], None], place: str
+) -> None:
+    if place == "failed":
+        lab.script = lambda called: Says(404) if called.api is Api.METADATA else None
+    folder = lab.root / place
+    mounted(folder, "20m")
     look(lab)
     lab.drop("S1")
     lab.run(60)
-    subprocess.run(["umount", done], check=True)
+    assert [path.name for path in folder.iterdir()] == ["S1"]
+    subprocess.run(["umount", folder], check=True)
     lab.drop("S2")
     lab.run(60)  # the last look was before: the move itself finds out
-    assert list(done.iterdir()) == []
-    assert lab.newest("S2").held_by == "disk:done"
+    assert list(folder.iterdir()) == []
+    assert lab.newest("S2").held_by == f"disk:{place}"
     look(lab)
-    assert "the share of the folder done is not mounted" in lab.rooms.storage.notices[0]
-    mounted(done, "20m")
+    assert f"the share of the folder {place} is not mounted" in lab.rooms.storage.notices[0]
+    mounted(folder, "20m")
     look(lab)
     lab.run(60)
-    assert [path.name for path in done.iterdir()] == ["S2"]
+    assert [path.name for path in folder.iterdir()] == ["S2"]
 
 
 # Full for real

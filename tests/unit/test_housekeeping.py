@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from moichord.errors import UsageRefused
-from moichord.housekeeping import DAY, STEADY_SECONDS, SteadyClock
+from moichord.housekeeping import DAY, RETENTION_SECONDS, STEADY_SECONDS, SteadyClock
 from moichord.queue.requests import reopening
 from moichord.sample import RECEIPT_NAME, Api, State
 from tests.fakes import FakeClock
@@ -179,6 +179,7 @@ def test_a_clock_that_was_just_set_deletes_nothing(lab: House) -> None:
     lab.drop("S1")
     lab.run(60)
     look_steadily(lab)
+    lab.clock.advance(RETENTION_SECONDS)
     lab.clock.jump(4000 * DAY)
     lab.rooms.housekeeping.look()
     assert kept(lab.root / "done") == {"S1"}
