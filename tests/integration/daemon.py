@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 
 import yaml
 
+from moichord.clock import SystemClock
 from moichord.queue.arrivals import Arrival
 from moichord.queue.database import Database
+from moichord.queue.requests import Requests
 from moichord.queue.views import Detail, Overview, Views
 from moichord.sample import FAILED_NAME, FINISHED, RECEIPT_NAME, State, Submission
 
@@ -56,7 +58,9 @@ class Daemon:
         for folder in (self.inbox, self.done, self.failed):
             folder.mkdir(exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
-        self._views = Views(Database(self.state))
+        database = Database(self.state)
+        self._views = Views(database)
+        self._requests = Requests(database, SystemClock())
 
     @property
     def inbox(self) -> Path:
@@ -186,9 +190,12 @@ class Daemon:
         """The submission, once it is in this state; at once an error if it has ended otherwise."""
 
         def there() -> Submission | None:
+            asked = {request.submission.uuid for request in self._requests.open()}
             submission = self.newest(sample_id)
             if submission is None or submission.attempt_number != attempt:
                 return None
+            if submission.uuid in asked and submission.state is not state:
+                return None  # somebody has asked for something that the daemon has still to carry out
             if submission.state in FINISHED and submission.state is not state and submission.intent is None:
                 raise AssertionError(f"{sample_id} is {submission.state}: {submission.reason}")
             return submission if submission.state is state else None

@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,6 @@ import pytest
 from moichord import logs
 
 log = logging.getLogger("moichord.test")
-
-
-@pytest.fixture(autouse=True)
-def _loggers_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    names = ["", *logs.QUIET_LIBRARIES]
-    before = (logging.raiseExceptions, [logging.getLogger(name).level for name in names], list(root.handlers))
-    yield
-    logging.captureWarnings(False)
-    for handler in [handler for handler in root.handlers if handler not in before[2]]:
-        root.removeHandler(handler)
-        handler.close()
-    logging.raiseExceptions = before[0]
-    for name, level in zip(names, before[1], strict=True):
-        logging.getLogger(name).setLevel(level)
 
 
 class Terminal(io.StringIO):
