@@ -16,13 +16,14 @@ from moichord.dicom import Identity, PositionedFile, disagreements, identity, in
 from moichord.dicom.dictionary import find
 from moichord.dicom.identities import SPECIMEN_IDENTIFIER
 from moichord.errors import Hold, SampleFailure
-from moichord.pipeline.equipment import Contents, Equipment
+from moichord.pipeline.equipment import Contents, Equipment, Patience
 from moichord.pipeline.image_files import as_received, dressed, opened
 from moichord.pipeline.journal import Journal
 from moichord.pipeline.wanted_tags import Tagging, wanted_values
 from moichord.sample import Image, printable
 
 LOOKS_WHILE_SETTLING = 3
+STILL_WRITTEN = "still being written: its files changed after it was taken"
 UNREADABLE_SECONDS = 30.0
 BLOCK = 1024 * 1024
 
@@ -45,6 +46,18 @@ def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Map
         wanted_values(equipment.tags.rules, record, submission),
         coerced_at=now.strftime("%Y%m%d%H%M%S.%f+0000"),
     )
+    try:
+        return Plan(tagging, tuple(_planned(journal, equipment, folder, contents, tagging)))
+    except SampleFailure:
+        # What a file is blamed for may be that somebody still writes to it.
+        if equipment.look(folder).manifest == contents.manifest:
+            raise
+    raise Hold(STILL_WRITTEN, held_by="settling", seconds=_again(equipment.patience))
+
+
+def _planned(
+    journal: Journal, equipment: Equipment, folder: Path, contents: Contents, tagging: Tagging
+) -> Iterable[Image]:
     planned: list[Image] = []
     identities: list[Identity] = []
     for relative_path in contents.images:
@@ -58,7 +71,7 @@ def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Map
             "The sample holds no image that could be sent.", remedy="Export the sample again with its images."
         )
     _require_one_sample(planned, identities, equipment.tags.consistent, tagging)
-    return Plan(tagging, tuple(_without_second_copies(folder, planned)))
+    return _without_second_copies(folder, planned)
 
 
 def _require_one_sample(
@@ -91,7 +104,7 @@ def _require_settled(journal: Journal, equipment: Equipment, contents: Contents)
             f"{'; '.join(contents.unusable[:3])}.", remedy="Correct the folder and drop it into the inbox again."
         )
     patience = equipment.patience
-    again = max(1.0, patience.settle_time / LOOKS_WHILE_SETTLING)
+    again = _again(patience)
     unchanged = journal.unchanged_for(contents.manifest)
     if contents.unfinished:
         relative_path, problem = contents.unfinished[0]
@@ -101,7 +114,11 @@ def _require_settled(journal: Journal, equipment: Equipment, contents: Contents)
             )
         raise SampleFailure(f"{printable(relative_path)} is incomplete: {problem}.", remedy="Export or copy it again.")
     if unchanged is not None and unchanged < patience.settle_time:
-        raise Hold("still being written: its files changed after it was taken", held_by="settling", seconds=again)
+        raise Hold(STILL_WRITTEN, held_by="settling", seconds=again)
+
+
+def _again(patience: Patience) -> float:
+    return max(1.0, patience.settle_time / LOOKS_WHILE_SETTLING)
 
 
 def _plan(file: PositionedFile, relative_path: str, tagging: Tagging, equipment: Equipment) -> tuple[Image, Identity]:

@@ -24,6 +24,7 @@ from moichord.errors import (
 from moichord.pipeline.equipment import Equipment, names_of
 from moichord.pipeline.image_files import changed_while_sent, dressed, opened
 from moichord.pipeline.journal import Journal
+from moichord.pipeline.tag_images import STILL_WRITTEN
 from moichord.pipeline.upload_pool import Bench, Job
 from moichord.pipeline.wanted_tags import Tagging
 from moichord.sample import Api, Image, Step, image_key, native
@@ -90,7 +91,7 @@ def _require_as_planned(journal: Journal, folder: Path, images: Sequence[Image])
             return  # opening it says what is wrong
         if (found.st_ino, found.st_size, found.st_mtime_ns) != (image.inode, image.size, image.mtime_ns):
             journal.replan()
-            raise Hold("still being written: its files changed after it was taken", held_by="settling", seconds=1.0)
+            raise Hold(STILL_WRITTEN, held_by="settling", seconds=1.0)
 
 
 def _job(journal: Journal, equipment: Equipment, folder: Path, tagging: Tagging, image: Image) -> Job:
