@@ -170,6 +170,31 @@ class Daemon:
             raise RuntimeError(f"strace did not attach: {line}{tracer.stderr.read()}")
         threading.Thread(target=tracer.stderr.read, daemon=True).start()
 
+    def stop(self) -> None:
+        """SIGSTOP: as if no time passed for it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def freeze(self) -> None:
+        """Return once every thread has stopped; a traced one may still finish the call that it is in."""
+        self.stop()
+        until(self.stands_still, f"all threads stopped: {self.states()}")
+
+    def stands_still(self) -> bool:
+        """Whether no thread does anything, be it stopped or held by a tracer for a moment."""
+        return self.states() <= {"T", "t"}
+
+    def states(self) -> set[str]:
+        """The states of its threads (proc(5)): T is stopped, t is held by a tracer, stopped or not."""
+        found = set()
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found.add((task / "stat").read_text().rpartition(")")[2].split()[0])
+        return found
+
     def terminate(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)

@@ -29,8 +29,8 @@ class Scenario:
     known: bool = True
 
     @contextmanager
-    def site(self, root: Path, templates: Path) -> Iterator[Site]:
-        with site_at(root, self.layout) as site:
+    def site(self, root: Path, templates: Path, server: Path | None = None) -> Iterator[Site]:
+        with site_at(root, self.layout, server) as site:
             if self.template is not None:
                 site.restore(templates / self.template)
             if not self.known:

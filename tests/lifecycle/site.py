@@ -245,11 +245,11 @@ class Site:
 
 
 @contextmanager
-def site_at(root: Path, layout: Layout) -> Iterator[Site]:
-    """An empty site with its servers; removed at the end by its caller."""
-    root.mkdir(parents=True)
+def site_at(root: Path, layout: Layout, server: Path | None = None) -> Iterator[Site]:
+    """An empty site with its servers, which keep their files in `server`; removed at the end by its caller."""
+    root.mkdir(parents=True, exist_ok=server is not None)
     watchers: list[Callable[[], None]] = []
-    with StandInApis(keep_files=root / "server", on_record=lambda _: [watch() for watch in watchers]) as apis:
+    with StandInApis(keep_files=server or root / "server", on_record=lambda _: [watch() for watch in watchers]) as apis:
         site = Site(root, apis, layout, _sample(), watchers)
         for folder in (site.inbox, site.done, site.failed, site.state.parent, root / "scanner"):
             folder.mkdir(parents=True, exist_ok=True)

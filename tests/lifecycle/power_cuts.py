@@ -1,0 +1,408 @@
+"""Cut the power at a random moment of a trip, start the daemon again, and see whether every guarantee holds.
+
+    python -m tests.lifecycle.power_cuts               the everyday number of trials
+    python -m tests.lifecycle.power_cuts 50            so many trials
+    python -m tests.lifecycle.power_cuts 50 --seed 7   at other moments
+
+Folders and state lie on an ext4 file system each, and done on a third in some trials, so that no fsync of one makes
+another durable. ext4 writes nothing back on its own account here. At the cut every thread is stopped, the file systems
+are shut down without a flush of their journals, the daemon is killed, and all is mounted again under another boot
+number. What was written and not synced is gone. Disks that lie about a flush are not part of it.
+
+The moment is just after a system call of one thread, given by its number, or when a request has arrived and is lost,
+or when it was carried out and is not answered yet. Some starts after a cut are cut as well. What was committed at a
+cut is what SQLite then showed to a reader: it does so only once a commit is synced.
+
+Needs root, mkfs.ext4, unshare and strace. All mounts are made in a mount namespace of its own, and end with it, however
+it ends. Sites of broken guarantees are described by what is printed; their logs are kept and named.
+"""
+
+import argparse
+import ctypes
+import fcntl
+import os
+import random
+import shutil
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from moichord.recovery import BOOT_ID
+from tests.lifecycle.campaign import ANSWER, ANSWERS, ARRIVAL, THREADS, Campaign, finish
+from tests.lifecycle.daemon import Daemon, Launcher, Trap, until
+from tests.lifecycle.guarantees import broken
+from tests.lifecycle.scenarios import Scenario, other_file_system, scenarios
+from tests.lifecycle.site import SAMPLE, Layout, Site, Snapshot
+
+TRIALS = 6
+MAIN = THREADS[0]
+TRIPS = ("done", "done-elsewhere", "failed", "done-without-images", "failed-elsewhere", "retry-failed")
+SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN of Linux fs/ext4/ext4.h
+WITHOUT_FLUSH = struct.pack("I", 2)  # EXT4_GOING_FLAGS_NOLOGFLUSH
+# Nothing becomes durable by the way: no commit of the journal by time, no write-back at a rename over a file.
+OPTIONS = "loop,commit=3600,noauto_da_alloc,noinit_itable"
+SIZE = 24 << 20
+# How often each kind of call is chosen; counts of the rest would drown what happens to folders.
+WEIGHTS = {"pwrite64": 2, "fdatasync": 2, ARRIVAL: 6, ANSWER: 12, "rename": 8, "renameat2": 12}
+OTHERS = 4
+AGAIN = 1 / 3
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Disk:
+    """An ext4 file system in a file, mounted at `where` while the context lasts."""
+
+    def __init__(self, file: Path, where: Path) -> None:
+        self._file = file
+        self.where = where
+
+    def __enter__(self) -> "Disk":
+        with self._file.open("wb") as file:
+            file.truncate(SIZE)
+        features = "lazy_itable_init=0,lazy_journal_init=0"
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-E", features, self._file], check=True)
+        self.where.mkdir(parents=True, exist_ok=True)
+        self.mount()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.where.is_mount():
+            self.unmount()
+        self._file.unlink()
+
+    def mount(self) -> None:
+        subprocess.run(["mount", "-t", "ext4", "-o", OPTIONS, self._file, self.where], check=True)
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", self.where], check=True)
+
+    def flush(self) -> None:
+        with self._opened() as descriptor:
+            if _libc.syncfs(descriptor):
+                raise OSError(ctypes.get_errno(), "syncfs", str(self.where))
+
+    def cut(self) -> None:
+        with self._opened() as descriptor:
+            fcntl.ioctl(descriptor, SHUTDOWN, WITHOUT_FLUSH)
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        descriptor = os.open(self.where, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+class Machine:
+    """Disks that lose their power together; the first holds where the others are mounted."""
+
+    def __init__(self, disks: Sequence[Disk], boot_id: Path) -> None:
+        self._disks = disks
+        self._boot_id = boot_id
+
+    def flush(self) -> None:
+        for disk in self._disks:
+            disk.flush()
+
+    def cut(self) -> None:
+        for disk in self._disks:
+            disk.cut()
+
+    def boot(self) -> None:
+        """All disks again, as they are. Nothing may have a file of them open."""
+        for disk in reversed(self._disks):
+            disk.unmount()
+        for disk in self._disks:
+            disk.mount()
+        self._boot_id.write_text(f"{uuid.uuid4()}\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trip and its moments: where it is cut, and where the start after that is, if it is."""
+
+    number: int
+    scenario: Scenario
+    thread: str
+    trap: Trap
+    again: Trap | None
+
+    def __str__(self) -> str:
+        after = "" if self.again is None else f", then start after {self.again.call} {self.again.number}"
+        return f"{self.number} {self.scenario.name}: {self.thread} after {self.trap.call} {self.trap.number}{after}"
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the state shows to a reader while the daemon stands still."""
+
+    history: frozenset[int] = frozenset()
+    acknowledged: frozenset[str] = frozenset()
+    attempts: int = 0
+    states: tuple[str, ...] = ()  # of submissions that no move is decided for
+    analytics: bool = False
+
+
+@dataclass(slots=True)
+class Verdict:
+    trial: Trial
+    cuts: list[Snapshot] = field(default_factory=list)
+    acknowledged: int = 0  # images committed as such at the first cut
+    in_place: bool = False  # whether the first cut came at its moment, not at the end of the trip
+    broken: list[str] = field(default_factory=list)
+
+
+def choose(scenario: Scenario, calls: dict[str, Counter[str]], number: int, seed: int) -> Trial:
+    """The same trial for the same seed and number, and the same calls of an undisturbed trip."""
+    dice = random.Random(f"{seed} {number}")  # noqa: S311 - it is to be repeated
+    # A retry is asked for before the daemon starts, so that its main thread, which is there at once, brings it back.
+    threads = (*THREADS, ANSWERS) if scenario.template is None else (MAIN, ANSWERS)
+    places = [(thread, call) for thread in threads for call, last in sorted(calls[thread].items()) if last]
+    thread, call = dice.choices(places, [WEIGHTS.get(call, OTHERS) for _, call in places])[0]
+    again = Trap(dice.choice(["fdatasync", "pwrite64", "fsync"]), dice.randint(1, 8), "STOP")
+    trap = Trap(call, dice.randint(1, calls[thread][call]), "STOP")
+    return Trial(number, scenario, thread, trap, again if dice.random() < AGAIN else None)
+
+
+class Laboratory:
+    """Where trials take place; `boot_id` is the file that stands for the machine's boot number."""
+
+    def __init__(self, root: Path, campaign: Campaign, boot_id: Path) -> None:
+        self._root = root
+        self._campaign = campaign
+        self._boot_id = boot_id
+
+    def judge(self, trial: Trial) -> Verdict:
+        verdict = Verdict(trial)
+        beside = self._root / f"trial-{trial.number}"
+        beside.mkdir()
+        with self._campaign.launcher() as launcher, ExitStack() as stack:
+            site, machine = self._site(trial, beside, stack)
+            stack.callback(launcher.clear)
+            try:
+                _live(trial, site, machine, _Starts(launcher, beside), verdict)
+                verdict.broken += broken(site, trial.scenario.outcome, verdict.cuts)
+            except (TimeoutError, AssertionError, OSError, RuntimeError) as error:
+                verdict.broken.append(f"{type(error).__name__}: {error}")
+        if not verdict.broken:
+            shutil.rmtree(beside)
+        return verdict
+
+    def _site(self, trial: Trial, beside: Path, stack: ExitStack) -> tuple[Site, Machine]:
+        root = beside / "disk"
+        disks = [stack.enter_context(Disk(beside / "folders.img", root))]
+        disks.append(stack.enter_context(Disk(beside / "state.img", root / "state")))
+        scenario = trial.scenario
+        if scenario.layout.elsewhere is not None:
+            disks.append(stack.enter_context(Disk(beside / "elsewhere.img", root / "elsewhere")))
+            layout = Layout(elsewhere=root / "elsewhere", images=scenario.layout.images)
+            scenario = replace(scenario, layout=layout)
+        site = stack.enter_context(scenario.site(root, self._campaign.templates, beside / "server"))
+        return site, Machine(disks, self._boot_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Starts:
+    launcher: Launcher
+    beside: Path
+
+    def __call__(self, site: Site) -> Daemon:
+        return self.launcher.start(site.config, self.beside / "log", self.beside / "gate")
+
+
+def _live(trial: Trial, site: Site, machine: Machine, start: _Starts, verdict: Verdict) -> None:
+    """Live the trip through, with its cuts."""
+    if trial.scenario.template is not None:
+        trial.scenario.act(site)
+    machine.flush()
+    daemon = start(site)
+    if trial.scenario.template is None:
+        daemon.begin()
+        assert daemon.wait_ready(), daemon.said()
+        thread = _thread(trial, daemon)
+        daemon.freeze()
+        trial.scenario.act(site)
+        machine.flush()
+        _set(trial, site, daemon, thread)
+        daemon.resume()
+    else:
+        _set(trial, site, daemon, _thread(trial, daemon))
+        daemon.begin()
+    verdict.in_place = _moment(trial.scenario, site, daemon)
+    verdict.acknowledged = _cut(site, machine, daemon, verdict)
+    if trial.again is not None:
+        daemon = start(site)
+        daemon.trap(trial.again, daemon.pid)
+        daemon.begin()
+        _moment(trial.scenario, site, daemon)
+        _cut(site, machine, daemon, verdict)
+    daemon = start(site)
+    daemon.begin()
+    assert daemon.wait_ready(), daemon.said()
+    finish(trial.scenario, site, daemon)
+
+
+def _thread(trial: Trial, daemon: Daemon) -> int | None:
+    return None if trial.thread == ANSWERS else daemon.thread(trial.thread)
+
+
+def _set(trial: Trial, site: Site, daemon: Daemon, thread: int | None) -> None:
+    if thread is not None:
+        daemon.trap(trial.trap, thread)
+    else:
+        when = site.before_answer if trial.trap.call == ANSWER else site.instead_of
+        when(trial.trap.number, daemon.stop)
+
+
+def _moment(scenario: Scenario, site: Site, daemon: Daemon) -> bool:
+    """Wait for the moment; False if the trip came to its end without."""
+    looks = iter(range(10_000))
+    still = 0
+
+    def look() -> str | None:
+        nonlocal still
+        still = still + 1 if daemon.stands_still() else 0
+        # A tracer holds a thread for a while at each call; the freeze that follows makes a mistake here harmless.
+        if still >= 3 or daemon.ended:
+            return "moment"
+        return "end" if next(looks) % 8 == 7 and not still and scenario.over(site) else None
+
+    came = until(look, f"a moment or the end: {daemon.said()}")
+    assert not daemon.ended, daemon.said()
+    return came == "moment"
+
+
+def _cut(site: Site, machine: Machine, daemon: Daemon, verdict: Verdict) -> int:
+    """The number of images that were acknowledged at the cut; what it has lost goes to the verdict."""
+    daemon.freeze()
+    before = committed(site)
+    machine.cut()
+    daemon.kill()
+    daemon.wait()
+    machine.boot()
+    after = site.snapshot()
+    number = len(verdict.cuts) + 1
+    verdict.broken += [f"cut {number}: {sentence}" for sentence in lost(before, site, after)]
+    after.acknowledged |= before.acknowledged
+    after.analytics_finished |= before.analytics
+    verdict.cuts.append(after)
+    return len(before.acknowledged)
+
+
+def committed(site: Site) -> Committed:
+    """What the state shows to a reader; nothing while it is being made or opened."""
+    if not _is_open(site.state):
+        return Committed()
+    # No lock is waited for: whoever holds one stands still.
+    reader = sqlite3.connect(f"file:{site.state}?mode=ro", uri=True, timeout=0)
+    with suppress(sqlite3.OperationalError), closing(reader) as state:
+        history = frozenset(row[0] for row in state.execute("SELECT number FROM history"))
+        images = state.execute("SELECT sop_instance_uid FROM images WHERE acknowledged_at IS NOT NULL")
+        steps = state.execute("SELECT 1 FROM steps WHERE step = 'analytics' AND finished_at IS NOT NULL")
+        return Committed(
+            history,
+            frozenset(row[0] for row in images),
+            state.execute("SELECT coalesce(sum(last_attempt), 0) FROM attempts").fetchone()[0],
+            tuple(row[0] for row in state.execute("SELECT state FROM submissions WHERE intent IS NULL")),
+            steps.fetchone() is not None,
+        )
+    return Committed()
+
+
+def _is_open(state: Path) -> bool:
+    """Whether the index of the log is made (SQLite, walformat 2.1): a reader would wait ten seconds for it."""
+    index = state.with_name(f"{state.name}-shm")
+    header = index.read_bytes()[:96] if index.exists() else b""
+    return len(header) == 96 and header[:48] == header[48:] and header[12] == 1
+
+
+def lost(before: Committed, site: Site, after: Snapshot) -> Iterator[str]:
+    """What was committed before the cut and is not there, or not true, after it."""
+    if missing := before.history - {row["number"] for row in site.rows("history")}:
+        yield f"{len(missing)} committed rows of history are lost"
+    if missing_images := before.acknowledged - after.acknowledged:
+        yield f"{len(missing_images)} acknowledgements are lost"
+    if sum(row["last_attempt"] for row in site.rows("attempts")) < before.attempts:
+        yield "an attempt number is lost"
+    for state in before.states:
+        place = {"done": "done", "failed": "failed", "cancelled": "failed"}.get(state, "work")
+        if f"{place}/{SAMPLE}" not in after.places:
+            yield f"it was committed as {state}, and lies in {after.places or 'no place'}"
+
+
+def prove_the_cut(root: Path) -> None:
+    """RuntimeError if a cut keeps what was not synced, or loses what was: then no trial would show anything."""
+    with Disk(root / "proof.img", root / "proof") as disk:
+        for name in ("synced", "unsynced"):
+            (disk.where / name).mkdir()
+        (disk.where / "synced").rename(disk.where / "synced-renamed")
+        disk.flush()
+        (disk.where / "unsynced").rename(disk.where / "unsynced-renamed")
+        disk.cut()
+        disk.unmount()
+        disk.mount()
+        names = {path.name for path in disk.where.iterdir()} - {"lost+found"}
+    if names != {"synced-renamed", "unsynced"}:
+        raise RuntimeError(f"a power cut cannot be shown on this machine: after it there are {sorted(names)}")
+
+
+def run(trials: int, seed: int, lanes: int, boot_id: Path, root: Path) -> list[Verdict]:
+    """All trials; `boot_id` stands for the machine's boot number."""
+    prove_the_cut(root)
+    with Campaign(root, lanes) as campaign, ThreadPoolExecutor(lanes) as pool:
+        known = {scenario.name: scenario for scenario in scenarios(other_file_system(root))}
+        trips = [known[name] for name in TRIPS if name in known]
+        calls = dict(zip(trips, pool.map(campaign.count, trips), strict=True))
+        chosen = [choose(trip, calls[trip], n, seed) for n in range(trials) for trip in [trips[n % len(trips)]]]
+        return list(pool.map(Laboratory(root, campaign, boot_id).judge, chosen))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trials", type=int, nargs="?", default=TRIALS)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lanes", type=int, default=3, help="trials at once")
+    parser.add_argument("--own-namespace", action="store_true", help="this process has its mounts for itself already")
+    options = parser.parse_args(arguments)
+    if not options.own_namespace:
+        again = [sys.executable, "-m", "tests.lifecycle.power_cuts", *(arguments or sys.argv[1:]), "--own-namespace"]
+        return subprocess.run(["unshare", "--mount", *again], cwd=Path(__file__).parents[2], check=False).returncode
+    root = Path(tempfile.mkdtemp(prefix="power-cuts-"))
+    boot_id = root / "boot-id"
+    boot_id.write_text(f"{uuid.uuid4()}\n")
+    subprocess.run(["mount", "--bind", boot_id, BOOT_ID], check=True)
+    verdicts = run(options.trials, options.seed, options.lanes, boot_id, root)
+    failed = _tell(verdicts)
+    if failed:
+        print(f"their logs are kept in {root}")
+    else:
+        shutil.rmtree(root)
+    return int(failed > 0)
+
+
+def _tell(verdicts: Sequence[Verdict]) -> int:
+    for verdict in verdicts:
+        for sentence in verdict.broken:
+            print(f"    BROKEN {verdict.trial}: {sentence}")
+    failed = sum(bool(verdict.broken) for verdict in verdicts)
+    cuts = sum(len(verdict.cuts) for verdict in verdicts)
+    there = sum(verdict.in_place for verdict in verdicts)
+    images = sum(verdict.acknowledged for verdict in verdicts)
+    print(f"{len(verdicts)} trials, {cuts} power cuts, {there} trials cut at their moment (the others at the end)")
+    print(f"{images} images acknowledged before a first cut; {failed} trials with broken guarantees")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
