@@ -48,7 +48,7 @@ class Daemon:
         self.root = root
         self.environ = dict(environ)
         root.mkdir()
-        self.state = root / "state.db"
+        self.keep_state_in(root)
         self.config = root / "moichord.yaml"
         self.log_file = root / "daemon.log"
         self.log_file.touch()
@@ -58,6 +58,10 @@ class Daemon:
         for folder in (self.inbox, self.done, self.failed):
             folder.mkdir(exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
+
+    def keep_state_in(self, folder: Path) -> None:
+        """Where the state lies, before it is there; the configuration says the same."""
+        self.state = folder / "state.db"
         database = Database(self.state)
         self._views = Views(database)
         self._requests = Requests(database, SystemClock())

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from moichord.queue.database import Database
-from moichord.queue.views import Views
 from moichord.sample import FAILED_NAME, Api, State
 from moichord.sandbox.received import Received
 from moichord.sandbox.stand_in import StandInApis
@@ -300,9 +298,8 @@ def test_a_full_disk_of_the_state_holds_and_loses_nothing(
     place = daemon.root / "small"
     place.mkdir()
     mounted(place, "2m")
-    daemon.configure({"state": str(place / "state.db")})
-    daemon.state = place / "state.db"
-    daemon._views = Views(Database(daemon.state))
+    daemon.keep_state_in(place)
+    daemon.configure({"state": str(daemon.state)})
     daemon.start()
     filler = place / "filler"
     with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
@@ -364,7 +361,7 @@ def test_a_daemon_with_another_state_is_refused_and_told_how_to_adopt(
         daemon._command("run", "--adopt-work"), cwd=daemon.root, env=daemon._environment(), stderr=subprocess.DEVNULL
     )
     try:
-        daemon._views = Views(Database(daemon.state))
+        daemon.keep_state_in(daemon.state.parent)
         daemon.wait_for(lambda: daemon.state.exists() and _ended(daemon, "B1"), "B1 to be done")
         assert [one.attempt_number for one in daemon.submissions("B1")] == [1]
         samples.drop(originals / "A1", daemon.inbox)
