@@ -76,8 +76,10 @@ class StandInApis:
         return self
 
     def __exit__(self, *_: object) -> None:
-        listener = self._listener
-        self.down()
+        with self._lock:
+            listener, self._listener = self._listener, None
+        if listener:
+            listener.leave()
         # Only now: what was held until here must not be carried out.
         self._faults.clear()
         if listener:

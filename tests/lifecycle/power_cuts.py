@@ -377,7 +377,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.own_namespace:
         again = [sys.executable, "-m", "tests.lifecycle.power_cuts", *(arguments or sys.argv[1:]), "--own-namespace"]
-        return subprocess.run(["unshare", "--mount", *again], cwd=Path(__file__).parents[2], check=False).returncode
+        os.chdir(Path(__file__).parents[2])
+        os.execvp("unshare", ["unshare", "--mount", *again])
     root = Path(tempfile.mkdtemp(prefix="power-cuts-"))
     boot_id = root / "boot-id"
     boot_id.write_text(f"{uuid.uuid4()}\n")
