@@ -14,6 +14,7 @@ from moichord.attendant import Attendant, Desk, Sending
 from moichord.clock import Bell, Clock
 from moichord.conclusion import Conclusion
 from moichord.config import Settings
+from moichord.errors import Hold
 from moichord.housekeeping import Housekeeping, Retention
 from moichord.inbox.doorbell import Doorbell
 from moichord.inbox.intake import Intake
@@ -98,18 +99,27 @@ def furnish(
     def manifest_of(folder: Path) -> str:
         return look(folder).manifest
 
+    def images_in(folder: Path) -> Mapping[str, int]:
+        seen = scanner.scan_folder(folder)
+        if seen.unreadable is not None:
+            raise Hold(f"{seen.unreadable}.", held_by="disk")
+        return {file.path: file.size for file in seen.files if file.is_image}
+
     doorbell = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer)
     intake_rules = watching.intake_rules(settings)
     intake = Intake(
         *(scanner, doorbell, arrivals, requests, spool, clock, intake_rules), signals.bell.ring, storage.hindrance
     )
     pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers)
-    equipment = wiring.equipment(settings, clients, pool, look, sending, clock)
+    equipment = wiring.equipment(settings, clients, pool, look, watching.lister(settings), sending, clock)
     rules = Rules(equipment, wiring.retry_policy(settings))
     turns = Turns(database, transitions, circuits, conclusion, spool, storage, clock, lambda: rules, cancellations)
     workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
-    service_desk = Desk(requests, views, transitions, endings, conclusion, spool, storage)
-    attendant = Attendant(service_desk, cancellations, Bulletin(database), signals.bell, manifest_of)
+    keep_images = settings.archive.images != "none"
+    attendant = Attendant(
+        Desk(requests, views, transitions, endings, conclusion, spool, storage, manifest_of, images_in, keep_images),
+        *(cancellations, Bulletin(database), signals.bell),
+    )
     interruptions = Interruptions(database, clock)
     retained, retention = Retained(database, clock), _retention(settings)
     housekeeping = Housekeeping(storage, interruptions, retained, spool, clock, lambda: retention, signals.bell.ring)

@@ -1,20 +1,27 @@
 """From settings to what looks at folders: the scanner, its rules, and what a scan means to the pipeline.
 
 Owns the translation of the `watch` block, and the scanner's question about an image, asked of the `dicom` room. It
-must not decide anything. No error leaves it.
+must not decide anything. Errors: Hold from a listing, where a folder cannot be read.
 """
 
+import struct
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
 from typing import BinaryIO
 
 from moichord.config import Settings
 from moichord.dicom import DicomError, Incomplete, NotDicom, PositionedFile, inspect
+from moichord.errors import Hold
 from moichord.inbox.intake import IntakeRules, sample_id_of
-from moichord.inbox.scanner import Scanner
+from moichord.inbox.scanner import Inspect, Scanner
 from moichord.inbox.seen import FolderSeen, Inspection, Verdict, WatchRules
 from moichord.inbox.settling import SettleRule
 from moichord.pipeline.equipment import Contents
 
 NOT_DICOM_ADVICE = "take it out of the folder, or export the image again"
+UNREADABLE_SECONDS = 30.0
+BEYOND_UNDERSTANDING = (ArithmeticError, LookupError, RecursionError, ValueError, struct.error)
 MALFORMED_ADVICE = "export it again, and show this to the scanner's maker if it comes out the same"
 
 
@@ -28,7 +35,8 @@ def intake_rules(settings: Settings) -> IntakeRules:
     return IntakeRules(watch.sample_id, settle, watch.scan_interval)
 
 
-def scanner(settings: Settings) -> Scanner:
+def scanner(settings: Settings, inspect: Inspect | None = None) -> Scanner:
+    """The scanner of the inbox; `inspect` judges an image, by default by walking it."""
     watch = settings.watch
 
     def is_sample_id(folder_name: str) -> bool:
@@ -43,7 +51,21 @@ def scanner(settings: Settings) -> Scanner:
         max_files=watch.limits.files,
         max_depth=watch.limits.depth,
     )
-    return Scanner(settings.folders.inbox, rules, inspect_image, is_sample_id)
+    return Scanner(settings.folders.inbox, rules, inspect or inspect_image, is_sample_id)
+
+
+def lister(settings: Settings) -> Callable[[Path], str]:
+    """What digests the names and lengths of a sample's files, without walking any of them."""
+    by_name = scanner(settings, lambda _: Inspection(Verdict.COMPLETE))
+
+    def listing(folder: Path) -> str:
+        seen = by_name.scan_folder(folder)
+        if seen.unreadable is not None:
+            raise Hold(seen.unreadable, held_by="disk", seconds=UNREADABLE_SECONDS)
+        files = sorted((file.path, file.kind, file.size) for file in seen.files)
+        return blake2b(repr(files).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+    return listing
 
 
 def inspect_image(file: BinaryIO) -> Inspection:
@@ -55,6 +77,9 @@ def inspect_image(file: BinaryIO) -> Inspection:
     except DicomError as error:
         advice = NOT_DICOM_ADVICE if isinstance(error, NotDicom) else MALFORMED_ADVICE
         return Inspection(Verdict.NEVER, f"{error}: {advice}")
+    except BEYOND_UNDERSTANDING as error:
+        # None is known; but one file must not keep the whole inbox from being looked at.
+        return Inspection(Verdict.NEVER, f"is beyond moichord's understanding ({type(error).__name__}): show it to us")
     return Inspection(Verdict.COMPLETE)
 
 

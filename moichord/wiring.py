@@ -83,6 +83,7 @@ def equipment(
     calls: Clients,
     pool: UploadPool,
     look: Callable[[Path], Contents],
+    listing: Callable[[Path], str],
     on_sent: OnSent,
     clock: Clock,
 ) -> Equipment:
@@ -112,6 +113,7 @@ def equipment(
         accept_already_stored=settings.upload.already_stored == "accept",
         archive_images=settings.archive.images,
         look=look,
+        listing=listing,
         pool=pool,
         clock=clock,
         on_sent=on_sent,

@@ -96,9 +96,22 @@ def _copied_special(entry: os.DirEntry[str], target: str) -> bool:
 def _finish_folder(here: str, there: str) -> None:
     status = os.stat(here)
     inherited = stat.S_IMODE(os.stat(there).st_mode) & 0o7000
-    os.chmod(there, inherited | (stat.S_IMODE(status.st_mode) & 0o777) | 0o700)
+    set_mode(there, inherited | (stat.S_IMODE(status.st_mode) & 0o777) | 0o700)
     os.utime(there, ns=(status.st_atime_ns, status.st_mtime_ns))
     fsync_folder(there)
+
+
+def set_mode(folder: str | Path, mode: int) -> None:
+    """chmod; without the setgid bit where it may not be set, not even to what it is (systemd's RestrictSUIDSGID).
+
+    Raises PermissionError where the folder is another user's.
+    """
+    try:
+        os.chmod(folder, mode)
+    except PermissionError:
+        if not mode & 0o7000:
+            raise
+        os.chmod(folder, mode & 0o777)
 
 
 @dataclass(slots=True)

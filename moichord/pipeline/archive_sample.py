@@ -1,7 +1,7 @@
 """Step 5: lay every image as it is to be kept, and note the SHA-256 of what was sent.
 
 Owns the images' final form in work; moving the folder to done is the worker's, deleting images (`archive.images:
-none`) happens there too, once the receipt is durable. Errors: SampleFailure, OSError of the disk, Stopped.
+none`) happens there too, once the receipt is durable. Errors: SampleFailure, OSError of the disk, Hold, Stopped.
 
 It can be repeated at any point: an image that lies there in its new form already is recognised by its length and the
 digest of its header.
@@ -31,6 +31,7 @@ def archive_sample(journal: Journal, equipment: Equipment, folder: Path, tagging
     for image in journal.images():
         if image.carried or image.sha256 is not None:
             continue
+        journal.check_stop()
         sha256 = lay(folder, image, wanted, equipment, update=equipment.archive_images == "updated")
         journal.archived(image, sha256)
 

@@ -92,7 +92,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """Everything that the steps use. `analytics` is None when it is switched off."""
+    """Everything that the steps use. `analytics` is None when it is switched off.
+
+    `look` reads a sample's folder and walks its images; `listing` is a digest of the files' names and lengths alone.
+    """
 
     metadata: MetadataApi
     uploader: Uploader
@@ -105,6 +108,7 @@ class Equipment:
     accept_already_stored: bool
     archive_images: Literal["updated", "original", "none"]
     look: Callable[[Path], Contents]
+    listing: Callable[[Path], str]
     pool: UploadPool
     clock: Clock
     on_sent: OnSent

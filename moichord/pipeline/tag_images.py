@@ -39,12 +39,14 @@ class Plan:
 def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Mapping[str, Any]) -> Plan:
     """Plan the tags of all images of the sample in `folder`."""
     submission = journal.submission
+    listing = equipment.listing(folder)
     contents = equipment.look(folder)
     _require_settled(journal, equipment, contents)
     now = datetime.fromtimestamp(equipment.clock.now(), UTC)
     tagging = Tagging(
         wanted_values(equipment.tags.rules, record, submission),
         coerced_at=now.strftime("%Y%m%d%H%M%S.%f+0000"),
+        listing=listing,
     )
     try:
         return Plan(tagging, tuple(_planned(journal, equipment, folder, contents, tagging)))
@@ -99,13 +101,13 @@ def _require_settled(journal: Journal, equipment: Equipment, contents: Contents)
     """A writer may have kept a file open over the rename: then the sample waits here, under the inbox's rule."""
     if contents.unreadable is not None:
         raise Hold(contents.unreadable, held_by="disk", seconds=UNREADABLE_SECONDS)
-    if contents.unusable:
-        raise SampleFailure(
-            f"{'; '.join(contents.unusable[:3])}.", remedy="Correct the folder and drop it into the inbox again."
-        )
     patience = equipment.patience
     again = _again(patience)
     unchanged = journal.unchanged_for(contents.manifest)
+    if contents.unusable and (unchanged is None or unchanged >= patience.settle_time):
+        raise SampleFailure(
+            f"{'; '.join(contents.unusable[:3])}.", remedy="Correct the folder and drop it into the inbox again."
+        )
     if contents.unfinished:
         relative_path, problem = contents.unfinished[0]
         if unchanged is not None and unchanged < patience.incomplete_timeout:

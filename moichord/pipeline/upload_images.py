@@ -67,7 +67,7 @@ def upload_images(journal: Journal, equipment: Equipment, folder: Path, tagging:
     """Return when every image is acknowledged; otherwise raise the gravest of what went wrong."""
     wanted = Tagging.from_json(tagging)
     images = journal.images()
-    _require_as_planned(journal, folder, images)
+    _require_as_planned(journal, equipment, folder, images, wanted)
     waiting = sorted(
         (image for image in images if image.to_send and image.acknowledged_at is None),
         key=lambda image: (image.sent_length, image.relative_path),
@@ -78,20 +78,34 @@ def upload_images(journal: Journal, equipment: Equipment, folder: Path, tagging:
         _raise_gravest(equipment.pool.run(jobs[:1], _ends_the_turn))
         jobs = jobs[1:]
     _raise_gravest(equipment.pool.run(jobs, _ends_the_turn))
+    if equipment.listing(folder) != wanted.listing:
+        raise _came_too_late()
 
 
-def _require_as_planned(journal: Journal, folder: Path, images: Sequence[Image]) -> None:
+def _require_as_planned(
+    journal: Journal, equipment: Equipment, folder: Path, images: Sequence[Image], tagging: Tagging
+) -> None:
     """Before the first request a change is no failure yet: the sample settles again, and is planned anew."""
+    same_files = equipment.listing(folder) == tagging.listing
     if any(image.requests for image in images):
+        if not same_files:
+            raise _came_too_late()
         return
-    for image in images:
-        try:
-            found = native(folder, image.relative_path).lstat()
-        except FileNotFoundError:
-            return  # opening it says what is wrong
-        if (found.st_ino, found.st_size, found.st_mtime_ns) != (image.inode, image.size, image.mtime_ns):
-            journal.replan()
-            raise Hold(STILL_WRITTEN, held_by="settling", seconds=1.0)
+    if not same_files or not all(_is_as_planned(folder, image) for image in images):
+        journal.replan()
+        raise Hold(STILL_WRITTEN, held_by="settling", seconds=1.0)
+
+
+def _is_as_planned(folder: Path, image: Image) -> bool:
+    found = native(folder, image.relative_path).lstat()
+    return (found.st_ino, found.st_size, found.st_mtime_ns) == (image.inode, image.size, image.mtime_ns)
+
+
+def _came_too_late() -> SampleFailure:
+    return SampleFailure(
+        "The folder was changed while being sent: files came, went or grew after the first image was on its way.",
+        remedy="Drop the sample again, complete.",
+    )
 
 
 def _job(journal: Journal, equipment: Equipment, folder: Path, tagging: Tagging, image: Image) -> Job:
@@ -161,7 +175,12 @@ def _raise_gravest(failures: list[BaseException]) -> None:
         return
     unforeseen = [error for error in failures if not isinstance(error, MoichordError)]
     for kind in GRAVEST_FIRST:
-        for error in failures:
-            if isinstance(error, kind):
-                raise error
+        alike = [error for error in failures if isinstance(error, kind)]
+        if alike:
+            raise max(alike, key=_asked_to_wait)
     raise unforeseen[0] if unforeseen else failures[0]
+
+
+def _asked_to_wait(error: BaseException) -> float:
+    """The seconds that a server asked for; the longest of them is honoured."""
+    return (error.retry_after or 0.0) if isinstance(error, ApiFailure) else 0.0

@@ -18,21 +18,24 @@ from moichord.templates import ValueUnsuitable
 class Tagging:
     """What is to be written into every image of a submission: chosen once, persisted, so that repeats are identical.
 
-    `coerced_at` is a DICOM DT with offset from UTC (PS3.5 6.2).
+    `coerced_at` is a DICOM DT with offset from UTC (PS3.5 6.2). `listing` is a digest of which files the sample then
+    held, and how long they were.
     """
 
     values: tuple["WantedValue", ...]
     coerced_at: str
+    listing: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "coerced_at": self.coerced_at,
+            "listing": self.listing,
             "values": [[value.keyword, value.text, value.on_mismatch, value.source] for value in self.values],
         }
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> "Tagging":
-        return cls(tuple(WantedValue(*value) for value in kept["values"]), kept["coerced_at"])
+        return cls(tuple(WantedValue(*value) for value in kept["values"]), kept["coerced_at"], kept["listing"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,14 @@ Owns transactions. It must not know what the statements mean. A unit of work is 
 nothing but execute statements: if one unit of a gathered commit fails, the others are run again without it. What is
 to change in memory it leaves to `after_commit`, so that memory never runs ahead of the disk.
 Errors: StateUnusable when the database cannot be opened, UsageRefused when there is none, StateUnwritable when a
-commit fails or the state cannot be read (disk full, I/O error), and whatever a unit raises.
+commit fails or the state cannot be opened or read for now (disk full, I/O error), and whatever a unit raises.
 """
 
+import errno
 import logging
+import os
 import queue
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -31,6 +34,11 @@ Unit = Callable[[Connection], Any]
 
 BUSY_SECONDS = 30
 UNITS_PER_COMMIT = 256
+# https://www.sqlite.org/rescode.html: the low byte of a code is what it extends.
+_PRIMARY_CODE = 0xFF
+_FAULTS_OF_THE_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM}
+_CANNOT_WRITE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+_FAULTS_OF_THE_SETTINGS = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM}
 _ACTS = "moichord: after commit"
 
 
@@ -50,6 +58,7 @@ class Database:
         self._along: deque[Unit] = deque()
         self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
         self._connection: Connection | None = None
+        self._said: str | None = None
         self._closed = False
         self._closing = threading.Lock()
 
@@ -60,6 +69,8 @@ class Database:
                 migrations.migrate(connection)
                 state_uuid = migrations.fact(connection, "state_uuid")
         except DBAPIError as error:
+            if _may_pass(error, self.path):
+                raise _unwritable("opened", error) from error
             raise StateUnusable(
                 f"The state database {self.path} cannot be opened: {error.orig}",
                 remedy="Check that its folder exists, is writable for moichord and lies on a local disk.",
@@ -147,9 +158,17 @@ class Database:
         found = []
         while self._along:
             future: Future[Any] = Future()
-            future.add_done_callback(_log_failure)
+            future.add_done_callback(self._note_lost)
             found.append((self._along.popleft(), future))
         return found
+
+    def _note_lost(self, along: Future[Any]) -> None:
+        """Say it once, however much is lost while the disk is full."""
+        error = along.exception()
+        said = None if error is None else str(error)
+        if said is not None and said != self._said:
+            log.error("what was to be written along with another change was not: %s", said)
+        self._said = said
 
     def _gather(self, first: tuple[Unit, Future[Any]]) -> tuple[list[tuple[Unit, Future[Any]]], bool]:
         gathered = [first]
@@ -213,10 +232,16 @@ def _unreadable(path: Path, why: object) -> StateUnusable:
     )
 
 
-def _log_failure(along: Future[Any]) -> None:
-    error = along.exception()
-    if error is not None:
-        log.error("what was to be written along with another change was not: %s", error)
+def _may_pass(error: DBAPIError, path: Path) -> bool:
+    """Whether the database may open at another time, since the disk is to blame, or another process that has it."""
+    code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE
+    if code not in _CANNOT_WRITE:
+        return code in _FAULTS_OF_THE_DISK
+    try:  # SQLite does not tell a full or read-only disk from a wrong path or missing rights
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as hindrance:
+        return hindrance.errno not in _FAULTS_OF_THE_SETTINGS
+    return True
 
 
 def _translated(error: BaseException) -> BaseException:
@@ -237,7 +262,12 @@ def _unwritable(done: str, error: DatabaseError) -> StateUnwritable:
 def _engine(path: Path, *, writing: bool) -> Engine:
     options: dict[str, Any] = {"poolclass": NullPool} if writing else {"pool_size": 2, "max_overflow": 20}
     url = URL.create("sqlite", database=str(path))
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, **options)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_SECONDS},
+        hide_parameters=True,  # they hold patients' data, and errors are logged
+        **options,
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from moichord.sample import Api, State
+from moichord.sample import FAILED_NAME, Api, State
 from moichord.sandbox.received import Received
 from moichord.sandbox.stand_in import StandInApis
 from tests.integration import judges, samples
@@ -189,3 +189,21 @@ def test_a_sample_that_is_still_arriving_when_the_daemon_is_killed_is_taken_afte
     assert submission is not None
     assert submission.taken_at > arrival.first_seen_at
     assert submission.state is State.DONE
+
+
+def test_a_file_that_comes_while_the_images_are_sent_fails_the_sample_and_triggers_nothing(
+    make_daemon: MakeDaemon, apis: StandInApis, originals: Path
+) -> None:
+    """A copy that goes on below the folder that it had opened: what it brings must not stay behind unsent."""
+    daemon = make_daemon({"upload": {"concurrency": 1}, "workers": 1}).start()
+    gate = apis.hold(Api.UPLOAD)
+    samples.drop(samples.small_sample(originals / "LATE", images=2), daemon.inbox)
+    apis.requests.wait_for(lambda log: log.in_flight(Api.UPLOAD))
+    (folder,) = daemon.work.glob("*/LATE")
+    samples.small_sample(originals / "MORE", images=3)
+    (folder / "late.dcm").write_bytes((originals / "MORE" / "image-2.dcm").read_bytes())
+    gate.set()
+    failed = daemon.wait_until_failed("LATE")
+    assert "changed while being sent" in (failed / FAILED_NAME).read_text()
+    assert (failed / "late.dcm").exists()
+    assert not apis.requests.calls(Api.ANALYTICS)

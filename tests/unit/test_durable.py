@@ -415,3 +415,23 @@ def test_the_package_imports_where_posix_modules_are_missing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "b'x'\n"
+
+
+def test_a_copied_folder_does_without_the_setgid_bit_where_it_may_not_be_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd's RestrictSUIDSGID refuses it, even where a folder has it already."""
+    (tmp_path / "source").mkdir(0o775)
+    (tmp_path / "source" / "a.dcm").write_bytes(b"a")
+    (tmp_path / "there").mkdir()
+    os.chmod(tmp_path / "there", 0o2755)
+    real = os.chmod
+
+    def refuses(path: object, mode: int, **options: object) -> None:
+        if mode & 0o6000:
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        real(path, mode, **options)
+
+    monkeypatch.setattr(os, "chmod", refuses)
+    durable.copy_tree_verified(tmp_path / "source", tmp_path / "there" / "copy")
+    assert (tmp_path / "there" / "copy" / "a.dcm").read_bytes() == b"a"

@@ -26,6 +26,7 @@ def equipment(look: Callable[[Path], Contents]) -> Equipment:
         Equipment,
         SimpleNamespace(
             look=look,
+            listing=lambda _: "listing",
             tags=TagPolicy(rules=parse({"PatientName": "name"}), consistent=("PatientID",)),
             patience=Patience(settle_time=60.0, incomplete_timeout=600.0, unknown_sample_grace=0.0),
             clock=FakeClock(),
