@@ -1,8 +1,8 @@
 """The daemon: start the rooms' threads, stop them.
 
 Owns the lock of the state and the life of the threads (`composition` wires the rooms). Signals only set events. It
-must not know what the rooms do. Errors: StateInUse, StateUnusable, ForeignFolder, ConfigurationInvalid at start;
-afterwards nothing: what a thread raises is logged with its traceback, and the thread begins anew.
+must not know what the rooms do. Errors: StateInUse, StateUnwritable, StateUnusable, ForeignFolder, ConfigurationInvalid
+at start; afterwards nothing: what a thread raises is logged with its traceback, and the thread begins anew.
 
     main thread    attendant: requests of people, once a second
     intake         the inbox
@@ -42,7 +42,12 @@ def serve(settings: Settings, *, adopt_work: bool = False) -> None:
     lock = hold(settings.state)
     try:
         service = Service(settings, SystemClock())
-        previous = {number: signal.signal(number, service.on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        handlers = {
+            signal.SIGTERM: service.on_signal,
+            signal.SIGINT: service.on_signal,
+            signal.SIGHUP: service.on_hangup,
+        }
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             service.run(adopt_work=adopt_work)
         finally:
@@ -53,13 +58,19 @@ def serve(settings: Settings, *, adopt_work: bool = False) -> None:
 
 
 def hold(state: Path) -> Lock:
-    """The lock of this state, held; StateInUse if another daemon has it."""
+    """The lock of this state, held; StateInUse if another daemon has it, StateUnwritable if the disk refuses it."""
     lock = lock_of(state)
     never = threading.Event()
     # A command that looks whether a daemon runs has the lock for an instant.
     for _ in range(TRIES_FOR_THE_LOCK):
-        if lock.try_acquire():
-            break
+        try:
+            if lock.try_acquire():
+                break
+        except OSError as error:
+            raise StateUnwritable(
+                f"The state {state} cannot be written: {error.strerror}",
+                remedy="Check that moichord may write there, and the health of the disk that holds it.",
+            ) from error
         never.wait(HEED_SIGNALS_SECONDS)
     else:
         raise StateInUse(
@@ -78,6 +89,8 @@ class Service:
         self._signals = Signals(threading.Event(), threading.Event(), Bell())
         self._clients = wiring.clients(settings, clock)
         self._asked_to_stop = 0
+        self._hangups = 0
+        self._hangups_told = 0
         self._never = threading.Event()
         self._said: dict[str, str] = {}
 
@@ -88,8 +101,18 @@ class Service:
         """
         self._asked_to_stop += 1
 
+    def on_hangup(self, _number: int, _frame: FrameType | None) -> None:
+        """Count, for the reason above: the signal must not end the daemon, nor break samples off."""
+        self._hangups += 1
+
+    def _tell_hangups(self) -> None:
+        if self._hangups != self._hangups_told:
+            self._hangups_told = self._hangups
+            log.warning("SIGHUP: the configuration is not reloaded yet; restart moichord to apply a changed one")
+
     def _rest(self, seconds: float) -> bool:
         """Let the main thread rest; say whether the daemon is to stop."""
+        self._tell_hangups()
         until = self._clock.monotonic() + seconds
         while not self._asked_to_stop and (left := until - self._clock.monotonic()) > 0:
             self._clock.wait(self._never, min(left, HEED_SIGNALS_SECONDS))
