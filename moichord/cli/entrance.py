@@ -130,7 +130,9 @@ def tell(error: MoichordError) -> None:
     """What is wrong and what to do, on stderr."""
     first, *more = error.problem.splitlines() or ["failed"]
     if more:
-        first, more = f"{len(more) + 1} things are wrong:", [first, *more]
+        lines = [first, *more]
+        things = sum(not line.startswith(" ") for line in lines)  # what is indented explains the line above
+        first, more = "This is wrong:" if things == 1 else f"{things} things are wrong:", lines
     click.echo(f"moichord: {first}", err=True)
     for line in [*more, *(error.remedy or "").splitlines()]:
         click.echo(f"  {line}", err=True)
