@@ -57,12 +57,16 @@ class Conclusion:
                 submission, submission.outcome or State.FAILED, place, submission.reason, submission.remedy
             )
         state = self._endings.concluded(submission)
-        self._spool.discard(submission.uuid)
+        about = {"sample": submission.sample_id, "submission": submission.uuid, "step": str(submission.step)}
+        try:
+            self._spool.discard(submission.uuid)
+        except OSError as error:
+            log.warning("%s; what is left of it in work is removed at the next start", error.strerror, extra=about)
         log.log(
             logging.INFO if state is State.DONE else logging.WARNING,
             "%s",
             state if brief is None else f"{state}: {brief}",
-            extra={"sample": submission.sample_id, "submission": submission.uuid, "step": str(submission.step)},
+            extra=about,
         )
 
     def _moved(self, submission: Submission, kind: Kind, place: str, *, keep_images: bool) -> bool:

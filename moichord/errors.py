@@ -7,6 +7,7 @@
     ├── StateInUse                 another daemon holds this state                          exit 75
     ├── ForeignFolder              the work folder belongs to another state                 exit 78
     ├── StateUnusable              the database cannot be opened, or is of a newer version  exit 78
+    ├── FoldersUnwritable          the disk below the folders is full, read-only or failing exit 75
     ├── StateUnwritable            a commit to the state failed: disk full, I/O error
     ├── Moved                      a file or folder is not where the state says it is
     ├── SampleFailure              a reason of the sample's own: it fails
@@ -71,6 +72,12 @@ class StateUnusable(MoichordError):
     """The database cannot be opened, or was written by a newer moichord."""
 
     exit_code = 78
+
+
+class FoldersUnwritable(MoichordError):
+    """The disk below the folders is full, read-only or failing: no fault of the settings, and it may end."""
+
+    exit_code = 75
 
 
 class StateUnwritable(MoichordError):

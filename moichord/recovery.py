@@ -1,7 +1,8 @@
 """What start-up finds in rows and folders after a stop of any kind, and how each case is finished.
 
 Owns the comparison of the state with the folders. It must not process anything: what can go on is handed back to the
-workers. Errors: StateUnwritable, OSError where a folder cannot be read.
+workers. Errors: StateUnwritable, OSError where work, done or failed cannot be read. What the disk refuses for one
+submission keeps neither the daemon nor the others from going on: it is logged, and the next start tries again.
 
 DIAGNOSTICS, one sentence per case, logged:
     taking, folder still in the inbox          -> it is taken now
@@ -11,33 +12,39 @@ DIAGNOSTICS, one sentence per case, logged:
     on its way back into work (retry)          -> brought back; if its folder is gone, it stays as it had ended
     processing                                 -> goes on where it was; acknowledged images are not sent again
     processing, for the second time            -> set aside as failed: it breaks moichord off
+    the same, but its images are all sent      -> others go before; it does not fail
     half-written files in its folder           -> removed; they are written anew
     in work what lies in done or failed        -> removed from work
     in work what no submission knows           -> removed if it is empty; else left, and named
 """
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from moichord import durable
 from moichord.conclusion import kind_of
-from moichord.errors import UsageRefused
+from moichord.errors import Moved, UsageRefused
 from moichord.queue.arrivals import Arrivals
 from moichord.queue.endings import Endings
 from moichord.queue.interruptions import Interruptions
 from moichord.queue.transitions import Transitions
-from moichord.sample import FINISHED, State, Submission
+from moichord.sample import FINISHED, State, Step, Submission, printable
 from moichord.spool import Spool
 
 log = logging.getLogger(__name__)
 
 CRASHES_OF_POISON = 2
+SENT_WHOLE = (Step.ANALYTICS, Step.ARCHIVE)
+SECONDS_FOR_OTHERS = 300.0
 POISON = "moichord broke off twice while processing this sample."
 POISON_REMEDY = (
     "Something in it ends moichord itself. Export the sample again; if that does not help, give this folder and "
     "moichord's log to whoever maintains moichord."
 )
+BROKEN_OFF = "moichord broke off more than once while it was processed; it goes on once others had their turns"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -77,16 +84,26 @@ def recover(
     transitions.exclude_downtime()
     takings = arrivals.intended()
     for submission in takings:
-        _finish_taking(submission, arrivals, spool)
+        with _hindrance_told(submission):
+            _finish_taking(submission, arrivals, spool)
     returning = endings.half_brought_back()
     for submission in returning:
-        _finish_return(submission, endings, spool, manifest_of)
+        with _hindrance_told(submission):
+            _finish_return(submission, endings, spool, manifest_of)
     # What a power cut or a restart of the machine breaks off says nothing about the samples.
     counts = interruptions.begin_run(boot_of_machine())
     interrupted = transitions.left_processing()
     for submission in interrupted:
-        durable.remove_leftovers(spool.folder(submission.uuid, submission.folder_name))
-        _go_on(submission, interruptions, endings, spool, counts=counts)
+        with _hindrance_told(submission):
+            durable.remove_leftovers(spool.folder(submission.uuid, submission.folder_name))
+        crashes = submission.crashes + int(counts)
+        if submission.intent is not None or crashes < CRASHES_OF_POISON:
+            _go_on(submission, interruptions, crashes)
+        elif submission.step in SENT_WHOLE:
+            log.error("%s", BROKEN_OFF, extra=_about(submission))
+            transitions.hold(submission, BROKEN_OFF, "internal error", SECONDS_FOR_OTHERS)
+        else:
+            _set_aside(submission, interruptions, endings, spool)
     _clear_work(endings, spool)
     return len(takings) + len(returning) + len(interrupted)
 
@@ -123,20 +140,23 @@ def _finish_return(submission: Submission, endings: Endings, spool: Spool, manif
     endings.reopened(submission, manifest_of(folder), files)
 
 
-def _go_on(
-    submission: Submission, interruptions: Interruptions, endings: Endings, spool: Spool, *, counts: bool
-) -> None:
+def _go_on(submission: Submission, interruptions: Interruptions, crashes: int) -> None:
     if submission.intent is not None:
         _tell(submission, "was interrupted while processing: its move goes on")
         interruptions.interrupted(submission, crashes=0)
-        return
-    crashes = submission.crashes + int(counts)
-    if crashes < CRASHES_OF_POISON:
+    else:
         _tell(submission, f"was interrupted while processing: goes on at {submission.step}")
         interruptions.interrupted(submission, crashes=crashes)
+
+
+def _set_aside(submission: Submission, interruptions: Interruptions, endings: Endings, spool: Spool) -> None:
+    try:
+        place = spool.free_name("failed", submission.folder_name, submission.attempt_number)
+    except OSError as error:
+        _tell_hindrance(submission, error)
+        interruptions.interrupted(submission, crashes=submission.crashes)
         return
     log.error("%s It is set aside as failed", POISON, extra=_about(submission))
-    place = spool.free_name("failed", submission.folder_name, submission.attempt_number)
     decided = endings.conclude(submission, State.FAILED, place, POISON, POISON_REMEDY)
     interruptions.interrupted(decided, crashes=0)
 
@@ -147,11 +167,37 @@ def _clear_work(endings: Endings, spool: Spool) -> None:
     for uuid in left:
         submission = known.get(uuid)
         if submission is None:
-            if not spool.discard_empty(uuid):
-                log.error("no submission knows the folder %s in work: look at what it holds", uuid)
+            _clear_unknown(uuid, spool)
         elif submission.state in FINISHED and submission.intent is None:
             _tell(submission, f"is {submission.state}: what is left of it in work is removed")
-            spool.discard(uuid)
+            with _hindrance_told(submission):
+                spool.discard(uuid)
+
+
+def _clear_unknown(uuid: str, spool: Spool) -> None:
+    try:
+        empty = spool.discard_empty(uuid)
+    except OSError as error:
+        log.error("the empty folder %s in work cannot be removed: %s", uuid, error.strerror)
+        return
+    if not empty:
+        log.error("no submission knows the folder %s in work: look at what it holds", uuid)
+
+
+@contextmanager
+def _hindrance_told(submission: Submission) -> Iterator[None]:
+    """What the disk refuses for one submission is that one's; it stays as it is until the next start."""
+    try:
+        yield
+    except Moved as error:
+        log.error("stays as it is: %s", error.problem, extra=_about(submission))
+    except OSError as error:
+        _tell_hindrance(submission, error)
+
+
+def _tell_hindrance(submission: Submission, error: OSError) -> None:
+    place = f" ({printable(os.fsdecode(error.filename))})" if error.filename else ""
+    log.error("stays as it is: %s%s", error.strerror or error, place, extra=_about(submission))
 
 
 def _tell(submission: Submission, what: str) -> None:

@@ -168,7 +168,8 @@ class Turns:
         except StateUnwritable as error:
             # What was not committed has not happened. The row says processing: given back once writing works.
             self._note_unwritable(error)
-            self._give_back(submission, str(error))
+            why = str(error)
+            self._give_back(submission, lambda: self._transitions.release(submission, why))
         except Exception:
             log.exception("unforeseen; tried again later", extra={**about, "step": str(trip.step)})
             self._after_the_unforeseen(trip, submission, rules)
@@ -269,21 +270,29 @@ class Turns:
                 self._transitions.hold(submission, UNFORESEEN, "internal error", TROUBLE_SECONDS)
             elif self._transitions.postpone(submission, trip.step, UNFORESEEN, rules.retry) is None:
                 self._conclusion.conclude(submission, State.FAILED, reason=UNFORESEEN, remedy=UNFORESEEN_REMEDY)
-        except (MoichordError, OSError):
+        except Exception:
             log.exception("its turn could not be ended", extra={"submission": submission.uuid})
-            self._give_back(submission, UNFORESEEN)
+            self._give_back(
+                submission,
+                lambda: self._transitions.hold(submission, UNFORESEEN, "internal error", TROUBLE_SECONDS),
+            )
 
-    def _give_back(self, submission: Submission, why: str) -> None:
-        while not self._cancellations.stopping.is_set():
+    def _give_back(self, submission: Submission, write: Callable[[], None]) -> None:
+        """`write` that its turn is over, at whatever cost: in nobody's hands it would wait for ever."""
+        while True:
             try:
-                self._transitions.release(submission, why)
-            except StateUnwritable:
-                self._clock.wait(self._cancellations.stopping, LONGEST_WAIT)
+                write()
             except IllegalTransition:
                 return  # its turn did end after all
+            except StateUnwritable as error:
+                self._note_unwritable(error)
+            except Exception:
+                log.exception("it could not be given back; tried again", extra={"submission": submission.uuid})
             else:
                 self._note_writable()
                 return
+            if self._clock.wait(self._cancellations.stopping, LONGEST_WAIT):
+                return  # the next start finds it
 
 
 def trouble(error: OSError | Moved | Hold) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from moichord import durable
 from moichord.checks.finding import Finding, failed, ok, warning
 from moichord.config import Folders, Settings
-from moichord.errors import MoichordError
+from moichord.errors import FoldersUnwritable, MoichordError
 from moichord.inbox.doorbell import Doorbell
 from moichord.inbox.filesystem import filesystem_type, reports_no_events
 from moichord.queue.database import Database
@@ -113,7 +113,10 @@ def _work(inbox: Path, work: Path) -> Finding:
         if work.parent.stat().st_dev != inbox.stat().st_dev:
             return failed("take", f"{work} would not lie on the file system of {inbox}.", _BESIDE)
         return ok("take", f"{work} is made when the daemon starts for the first time.")
-    problem = Spool(inbox, work, inbox, inbox, "").rename_problem()
+    try:
+        problem = Spool(inbox, work, inbox, inbox, "").rename_problem()
+    except FoldersUnwritable as error:
+        return failed("take", f"{error.problem}.", error.remedy or "")
     if problem is not None:
         return failed("take", f"{problem}.", f"{_BESIDE} It must belong to the user that moichord runs as.")
     return ok("take", f"Samples can be taken: a folder was renamed from {inbox} to {work} and removed.")

@@ -252,7 +252,7 @@ def _translated(error: BaseException) -> BaseException:
     return unwritable
 
 
-def _unwritable(done: str, error: DatabaseError) -> StateUnwritable:
+def _unwritable(done: str, error: DBAPIError) -> StateUnwritable:
     return StateUnwritable(
         f"The state could not be {done}: {error.orig}",
         remedy="Check free space and the health of the disk that holds the state.",

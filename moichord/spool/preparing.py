@@ -1,8 +1,8 @@
 """Before anything moves: whether the folders can serve, and whose work folder it is.
 
 Owns the start-up checks of the four folders and the mark that ties `work` to one state. It must not move a sample,
-except for returning those of a lost state to the inbox when a person asks for it. `ConfigurationInvalid` and
-`ForeignFolder` leave it, and `OSError` from below.
+except for returning those of a lost state to the inbox when a person asks for it. `ConfigurationInvalid`,
+`ForeignFolder` and `FoldersUnwritable` leave it, and `OSError` from below.
 """
 
 import errno
@@ -12,11 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from moichord import durable
-from moichord.errors import ConfigurationInvalid, ForeignFolder
+from moichord.errors import ConfigurationInvalid, FoldersUnwritable, ForeignFolder
 from moichord.sample import printable
 from moichord.spool.names import candidates, is_there, orphans
 
 _OWNER_NAME = ".moichord-state"
+_FAULTS_OF_THE_SETTINGS = {errno.EXDEV, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST}
 _PROBE_PREFIX = f"{durable.TEMPORARY_PREFIX}probe-"
 
 
@@ -43,6 +44,7 @@ def create_work(work: Path) -> None:
         if stat.S_IMODE(work.stat().st_mode) & 0o077:
             work.chmod(0o700)
     except OSError as error:
+        _raise_fault_of_the_disk(error, work)
         remedy = "create it for the user that moichord runs as, with mode 0700"
         raise ConfigurationInvalid([f"folders.work: {work}: {error.strerror}: {remedy}"]) from error
 
@@ -101,13 +103,18 @@ def remove_leftovers(inbox: Path, work: Path) -> None:
     """Remove what an earlier start that was cut short left of its own in these folders."""
     for folder in (inbox, work):
         for path in folder.glob(f"{_PROBE_PREFIX}*"):
-            path.rmdir()
+            with suppress(OSError):  # it is in nobody's way
+                path.rmdir()
     for path in work.glob(f"{durable.TEMPORARY_PREFIX}*{durable.TEMPORARY_SUFFIX}"):
-        path.unlink()
+        with suppress(OSError):
+            path.unlink()
 
 
 def rename_problem(inbox: Path, work: Path) -> str | None:
-    """Why a sample could not be renamed from inbox to work, found out by renaming an empty folder; None if it can."""
+    """Why a sample could not be renamed from inbox to work, found out by renaming an empty folder; None if it can.
+
+    Raises `FoldersUnwritable` if the disk hinders the trial.
+    """
     name = f"{_PROBE_PREFIX}{uuids.uuid4()}"
     try:
         (inbox / name).mkdir(0o700)
@@ -118,9 +125,19 @@ def rename_problem(inbox: Path, work: Path) -> str | None:
                 f"folders.work: {work} must be on the same file system as {inbox}, and under systemd both below"
                 " one path of ReadWritePaths: a sample is taken by one rename"
             )
+        _raise_fault_of_the_disk(error, inbox)
         return f"folders.inbox: moichord cannot rename a folder from {inbox} to {work}: {error.strerror}"
     finally:
         for folder in (inbox, work):
             with suppress(OSError):
                 (folder / name).rmdir()
     return None
+
+
+def _raise_fault_of_the_disk(error: OSError, folder: Path) -> None:
+    """Settings are not to blame for a full disk, and the daemon is to be started again: it may have room by then."""
+    if error.errno not in _FAULTS_OF_THE_SETTINGS:
+        raise FoldersUnwritable(
+            f"{folder} cannot be written: {error.strerror}",
+            remedy="Check free space and the health of the disk or share that holds it.",
+        ) from error

@@ -113,6 +113,10 @@ class Daemon:
         """SIGTERM, without waiting for the end."""
         self._running.send_signal(signal.SIGTERM)
 
+    def hang_up(self) -> None:
+        """SIGHUP."""
+        self._running.send_signal(signal.SIGHUP)
+
     def wait_until_ended(self) -> int:
         """Its exit status."""
         status = self._running.wait(PATIENCE)

@@ -116,6 +116,18 @@ def test_sigterm_lets_the_requests_in_flight_finish_and_nothing_is_sent_twice(
     assert set(assert_repeats_are_the_same_request(apis).values()) == {1}
 
 
+def test_sighup_breaks_nothing_off(daemon: Daemon, apis: StandInApis, listeners: list, original: Path) -> None:
+    in_the_middle_of_its_upload(daemon, apis, listeners, original)
+    for times in (1, 2):
+        daemon.hang_up()
+        daemon.wait_for(
+            lambda times=times: daemon.log_file.read_text().count("SIGHUP") == times, "the signal to be told"
+        )
+    apis.mend()
+    assert_all_arrived_once(daemon, apis, original)
+    assert daemon.stop() == 0
+
+
 def test_requests_that_outlast_the_drain_are_broken_off_and_repeated_under_their_keys(
     make_daemon: MakeDaemon, apis: StandInApis, listeners: list, original: Path
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from moichord.checks import Finding, Result, check_places, check_servers, places
 from moichord.clock import SystemClock
 from moichord.config import Settings
+from moichord.errors import FoldersUnwritable
 from moichord.queue.database import Database
 from moichord.queue.holder import lock_of
 from moichord.sample import Api
@@ -105,6 +106,15 @@ def test_a_work_folder_that_cannot_take_a_sample_fails(root: Path, monkeypatch: 
     monkeypatch.setattr(places.Spool, "rename_problem", lambda _: problem)
     finding = found(root)["take"]
     assert (finding.result, finding.text) == (Result.FAILED, f"{problem}.")
+
+
+def test_a_full_disk_below_the_folders_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise FoldersUnwritable("the inbox cannot be written: No space left on device", remedy="Make room.")
+
+    monkeypatch.setattr(places.Spool, "rename_problem", full)
+    finding = found(root)["take"]
+    assert (finding.result, finding.remedy) == (Result.FAILED, "Make room.")
 
 
 def test_samples_of_other_users_are_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

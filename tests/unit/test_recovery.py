@@ -1,16 +1,23 @@
 """What start-up makes of a daemon that broke off: who is suspected, who is poison, and what a lost state costs."""
 
+import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from moichord import recovery
 from moichord.errors import ForeignFolder
+from moichord.queue.arrivals import Taking
+from moichord.queue.endings import Reopening
 from moichord.queue.journal import QueueJournal
 from moichord.recovery import POISON, boot_of_machine
 from moichord.sample import FAILED_NAME, Api, State, Step, Submission
+from moichord.spool import Spool
+from tests.builders import write_image
 from tests.house import Called, House, Says, house
 
 
@@ -219,3 +226,126 @@ def test_after_a_power_cut_only_the_unanswered_request_is_repeated_under_the_sam
     assert len(lab.calls_to(Api.METADATA)) == len(lab.calls_to(Api.UPLOAD)) == 1
     before, after = lab.calls_to(Api.ANALYTICS)
     assert before.key == after.key
+
+
+# What hinders one submission at a start
+
+
+def whole(called: Called) -> None:
+    """Break off once all images are sent."""
+    if called.api is Api.ANALYTICS:
+        raise PowerCut
+
+
+def test_a_sample_that_was_sent_whole_never_fails_for_what_breaks_off(lab: House) -> None:
+    lab.drop("S1", "S2")
+    lab.script = whole
+    with pytest.raises(PowerCut):
+        lab.run()
+    lab.script = lambda _: None
+    break_off(lab)
+    for _ in range(4):
+        claimed = claim(lab)
+        assert claimed.step is Step.ANALYTICS
+        break_off(lab)
+        if lab.newest(claimed.sample_id).crashes == 0:
+            break
+    other = claim(lab)
+    assert other.sample_id != claimed.sample_id, "others are not kept waiting by it"
+    lab.rooms.turns.process(other)
+    lab.run()
+    assert (lab.state("S1"), lab.state("S2")) == (State.DONE, State.DONE)
+
+
+def hindered(*uuids: str, verb: Callable[..., Any]) -> Callable[..., Any]:
+    """`verb` of the spool, which the disk refuses for these submissions."""
+
+    def refusing(spool: Spool, *arguments: Any) -> Any:
+        if any(uuid in str(argument) for argument in arguments for uuid in uuids):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return verb(spool, *arguments)
+
+    return refusing
+
+
+def test_what_cannot_be_removed_from_work_keeps_nobody_from_starting(
+    lab: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (done,) = lab.drop("A")
+    lab.run()
+    work = lab.root / "work"
+    foreign = str(uuid4())
+    for name in (done.uuid, foreign):
+        (work / name).mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "discard", hindered(done.uuid, verb=Spool.discard))
+        patch.setattr(Spool, "discard_empty", hindered(foreign, verb=Spool.discard_empty))
+        break_off(lab)
+    assert caplog.text.count("Operation not permitted") == 2
+    break_off(lab)
+    assert [path.name for path in work.iterdir()] == [".moichord-state"], "the next start tries again"
+
+
+def test_a_taking_that_cannot_be_finished_waits_for_the_next_start_and_others_go_on(
+    lab: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takings = []
+    for name in ("A", "B"):
+        (lab.root / "inbox" / name).mkdir()
+        write_image(lab.root / "inbox" / name / "0.dcm")
+        takings.append(Taking(name, name, lab.rooms.manifest_of(lab.root / "inbox" / name), 1, 1, 1000, 1000))
+    first, _ = lab.rooms.arrivals.intend(takings)
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "where", hindered(first.uuid, verb=Spool.where))
+        break_off(lab)
+    lab.run()
+    assert lab.state("B") is State.DONE
+    break_off(lab)
+    lab.run()
+    assert lab.state("A") is State.DONE
+
+
+def test_a_return_that_cannot_be_finished_waits_for_the_next_start_and_others_go_on(
+    lab: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.script = lambda called: Says(404) if called.sample_id == "A" else None
+    (failed,) = lab.drop("A")
+    lab.run()
+    assert lab.state("A") is State.FAILED
+    lab.script = lambda _: None
+    lab.rooms.endings.reopen(lab.newest("A"), Reopening(Step.METADATA, (), (Step.METADATA,)))
+    lab.drop("B")
+    claim(lab)
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "files", hindered(failed.uuid, verb=Spool.files))
+        break_off(lab)
+    lab.run()
+    assert (lab.state("A"), lab.state("B")) == (State.FAILED, State.DONE)
+    break_off(lab)
+    lab.run()
+    assert lab.state("A") is State.DONE
+
+
+def test_what_was_in_hand_goes_on_though_its_leftovers_stay(lab: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    lab.drop("S1")
+    claim(lab)
+    with monkeypatch.context() as patch:
+        patch.setattr(recovery.durable, "remove_leftovers", refused)
+        break_off(lab)
+    lab.run()
+    assert lab.state("S1") is State.DONE
+
+
+def test_poison_that_cannot_be_set_aside_now_is_not_left_in_hand(lab: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    (dropped,) = lab.drop("S1")
+    claim(lab)
+    break_off(lab)
+    claim(lab)
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "free_name", hindered("S1", verb=Spool.free_name))
+        break_off(lab)
+    assert lab.newest("S1").state is State.WAITING
+    assert dropped.uuid == claim(lab).uuid

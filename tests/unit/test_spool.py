@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moichord import durable
-from moichord.errors import ConfigurationInvalid, ForeignFolder, Moved, UsageRefused
+from moichord.errors import ConfigurationInvalid, FoldersUnwritable, ForeignFolder, Moved, UsageRefused
 from moichord.sample import FAILED_NAME, RECEIPT_NAME
 from moichord.spool import Kind, NotTaken, Spool, candidates, receipt_owner
 
@@ -142,6 +142,38 @@ def test_an_inbox_on_another_file_system_than_work_is_a_configuration_error(spoo
     with pytest.raises(ConfigurationInvalid, match="same file system"):
         spool.prepare()
     assert list(spool.inbox.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_disk_that_hinders_the_start_is_no_fault_of_the_settings(spool: Spool, monkeypatch, code: int) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(durable, "rename_noreplace", refuse)
+    with pytest.raises(FoldersUnwritable, match=os.strerror(code)) as caught:
+        spool.prepare()
+    assert (caught.value.exit_code, list(spool.inbox.iterdir())) == (75, [])
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(FoldersUnwritable, match=os.strerror(code)):
+        spool.prepare()
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
+def test_a_work_folder_into_which_nothing_may_be_renamed_is_a_configuration_error(
+    spool: Spool, monkeypatch, code: int
+) -> None:
+    def refuse(source: Path, destination: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(durable, "rename_noreplace", refuse)
+    with pytest.raises(ConfigurationInvalid, match=os.strerror(code)):
+        spool.prepare()
+
+
+def test_a_leftover_that_cannot_be_removed_is_in_nobodys_way(spool: Spool) -> None:
+    (spool.inbox / ".moichord-probe-1" / "put there by a person").mkdir(parents=True)
+    (spool.work / ".moichord-0123.tmp").mkdir()
+    spool.prepare()
 
 
 def test_leftovers_of_a_start_that_was_cut_short_are_removed(spool: Spool) -> None:

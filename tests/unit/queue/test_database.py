@@ -1,5 +1,7 @@
 """Transactions: merged commits, failures that harm nobody else, a disk that is full and mended, other processes."""
 
+import errno
+import os
 import sqlite3
 import subprocess
 import sys
@@ -290,6 +292,47 @@ def test_a_state_in_a_folder_that_is_missing_cannot_be_opened(folder: Path) -> N
     with pytest.raises(StateUnusable, match="unable to open database file") as caught:
         Database(folder / "missing" / "state.db").open()
     assert caught.value.remedy is not None
+
+
+def test_a_full_disk_at_the_start_is_no_fault_of_the_settings(folder: Path) -> None:
+    database = Database(folder / "state.db")
+    with files_may_not_grow(), pytest.raises(StateUnwritable) as caught:
+        database.open()
+    assert caught.value.exit_code == 75
+    database.open()
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (errno.ENOSPC, StateUnwritable),
+        (errno.EROFS, StateUnwritable),
+        (errno.EIO, StateUnwritable),
+        (errno.EACCES, StateUnusable),
+        (errno.EPERM, StateUnusable),
+    ],
+)
+def test_why_the_file_of_the_state_cannot_be_made_decides_whether_to_try_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception]
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("moichord.queue.database.os.open", refuse)
+    with pytest.raises(error):
+        Database(folder / "missing" / "state.db").open()
+
+
+def test_a_state_that_another_process_keeps_locked_may_open_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moichord.queue.database.BUSY_SECONDS", 0)
+    other = sqlite3.connect(folder / "state.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StateUnwritable, match="database is locked"):
+        Database(folder / "state.db").open()
+    other.close()
 
 
 def test_a_state_of_a_newer_moichord_is_refused_and_left_as_it_is(folder: Path) -> None:
