@@ -16,11 +16,11 @@ from moichord.conclusion import Conclusion, kind_of
 from moichord.errors import Hold, Moved, Stopped, UsageRefused
 from moichord.queue.bulletin import Bulletin
 from moichord.queue.endings import Endings
-from moichord.queue.requests import Request, Requests, reopening
+from moichord.queue.requests import Request, Requests, reopening, require_unaltered
 from moichord.queue.rows import IllegalTransition
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
-from moichord.sample import FINISHED, State, Submission
+from moichord.sample import FINISHED, Image, State, Submission
 from moichord.spool import Spool
 from moichord.storage import Storage
 from moichord.worker import CANCELLED_REMEDY, CANCELLED_TEXT, Cancellations, trouble
@@ -56,7 +56,10 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What the attendant needs at hand."""
+    """What the attendant needs at hand.
+
+    `images_in` gives the images of a folder, bytes by relative path; Hold if it cannot be read whole.
+    """
 
     requests: Requests
     views: Views
@@ -65,6 +68,9 @@ class Desk:
     conclusion: Conclusion
     spool: Spool
     storage: Storage
+    manifest_of: Callable[[Path], str]
+    images_in: Callable[[Path], Mapping[str, int]]
+    keep_images: bool
 
 
 class Attendant:
@@ -76,24 +82,29 @@ class Attendant:
         cancellations: Cancellations,
         bulletin: Bulletin,
         bell: Bell,
-        manifest_of: Callable[[Path], str],
     ) -> None:
         self._desk = desk
         self._cancellations = cancellations
         self._bulletin = bulletin
         self._bell = bell
-        self._manifest_of = manifest_of
         self._claimed: set[str] = set()
+        self._begun: set[int] = set()
         self._said: dict[int, str] = {}
 
     def look(self, notices: Sequence[str], sending: Mapping[str, int]) -> None:
         """Carry out what was asked since the last look, and publish what `Bulletin.publish` says."""
-        for request in self._desk.requests.open():
-            outcome = self._carry_out(request)
-            if outcome is not None:
-                self._desk.requests.done(request, outcome)
-                log.info("%s: %s", request.kind, outcome, extra=_about(request.submission))
-        self._bulletin.publish(notices, sending)
+        try:
+            self._desk.requests.close_forgotten()
+            # One that something unforeseen ended comes after all others, and so keeps none of them waiting.
+            for request in sorted(self._desk.requests.open(), key=lambda one: one.number in self._begun):
+                self._begun.add(request.number)
+                outcome = self._carry_out(request)
+                if outcome is not None:
+                    self._desk.requests.done(request, outcome)
+                    log.info("%s: %s", request.kind, outcome, extra=_about(request.submission))
+                self._begun.discard(request.number)
+        finally:
+            self._bulletin.publish(notices, sending)
 
     def _carry_out(self, request: Request) -> str | None:
         """What came of it; None if it is still to be done."""
@@ -113,7 +124,7 @@ class Attendant:
         self._bulletin.publish(notices, {})
 
     def _cancel(self, request: Request) -> str | None:
-        """Stop it and move it to failed; None while a worker still has it in hand."""
+        """Stop it and move it to failed, unless its end is decided; None while a worker still has it in hand."""
         submission = request.submission
         if submission.state in FINISHED:
             self._claimed.discard(submission.uuid)
@@ -124,19 +135,19 @@ class Attendant:
         self._cancellations.cancel(submission.uuid)
         if submission.uuid not in self._claimed:
             try:
-                self._desk.transitions.claim_this(submission)
+                submission = self._desk.transitions.claim_this(submission)
             except IllegalTransition:
                 return None
             self._claimed.add(submission.uuid)
         if submission.intent == "conclude":
-            self._desk.conclusion.carry_out(submission)
+            self._desk.conclusion.carry_out(submission, keep_images=self._desk.keep_images)
         else:
             self._desk.conclusion.conclude(
                 submission, State.CANCELLED, reason=CANCELLED_TEXT, remedy=CANCELLED_REMEDY, brief=CANCELLED_TEXT
             )
         self._claimed.discard(submission.uuid)
         self._cancellations.forget(submission.uuid)
-        return "cancelled"
+        return f"it is {submission.outcome or State.CANCELLED}"
 
     def _retry(self, request: Request) -> str:
         known = self._desk.views.detail(request.submission.uuid)
@@ -145,9 +156,10 @@ class Attendant:
             how = reopening(submission, known.steps, known.images, request.from_step)
             if self._desk.views.newest(submission.sample_id) != submission:
                 raise UsageRefused(f"A newer submission of {submission.sample_id} has come meanwhile.")
+            self._desk.storage.require_place(kind_of(submission.state))
+            self._require_unaltered(submission, known.images)
         except UsageRefused as refusal:
             return f"refused: {refusal.problem}"
-        self._desk.storage.require_place(kind_of(submission.state))
         try:
             if submission.intent is None:
                 self._desk.endings.reopen(submission, how)
@@ -160,13 +172,22 @@ class Attendant:
         self._bell.ring()
         return f"goes on at {how.from_step}"
 
+    def _require_unaltered(self, submission: Submission, images: Sequence[Image]) -> None:
+        """Once its upload has begun, a sample goes on with the images that were planned, and no others."""
+        if submission.state is State.DONE or submission.intent is not None:
+            return  # done: no image is sent any more; on its way back: it was looked at before that
+        if not any(image.requests for image in images):
+            return
+        folder = self._desk.spool.finished_folder("failed", submission.place or submission.folder_name, submission.uuid)
+        require_unaltered(folder, images, self._desk.images_in(folder))
+
     def _bring_back(self, submission: Submission) -> None:
         kind, place = kind_of(submission.state), submission.place or submission.folder_name
         self._desk.spool.bring_back(kind, place, submission.uuid, submission.folder_name)
         self._desk.spool.delete(kind, place, submission.uuid)
         folder = self._desk.spool.folder(submission.uuid, submission.folder_name)
         files = self._desk.spool.files(submission.uuid, submission.folder_name)
-        self._desk.endings.reopened(submission, self._manifest_of(folder), files)
+        self._desk.endings.reopened(submission, self._desk.manifest_of(folder), files)
 
 
 def _about(submission: Submission) -> dict[str, str]:

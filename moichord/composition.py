@@ -18,6 +18,7 @@ from moichord.errors import Hold
 from moichord.housekeeping import Housekeeping, Retention
 from moichord.inbox.doorbell import Doorbell
 from moichord.inbox.intake import Intake
+from moichord.inbox.seen import FolderSeen
 from moichord.pipeline.equipment import Contents
 from moichord.pipeline.upload_pool import UploadPool
 from moichord.queue.arrivals import Arrivals
@@ -100,10 +101,7 @@ def furnish(
         return look(folder).manifest
 
     def images_in(folder: Path) -> Mapping[str, int]:
-        seen = scanner.scan_folder(folder)
-        if seen.unreadable is not None:
-            raise Hold(f"{seen.unreadable}.", held_by="disk")
-        return {file.path: file.size for file in seen.files if file.is_image}
+        return _images(scanner.scan_folder(folder))
 
     doorbell = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer)
     intake_rules = watching.intake_rules(settings)
@@ -115,11 +113,9 @@ def furnish(
     rules = Rules(equipment, wiring.retry_policy(settings))
     turns = Turns(database, transitions, circuits, conclusion, spool, storage, clock, lambda: rules, cancellations)
     workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
-    keep_images = settings.archive.images != "none"
-    attendant = Attendant(
-        Desk(requests, views, transitions, endings, conclusion, spool, storage, manifest_of, images_in, keep_images),
-        *(cancellations, Bulletin(database), signals.bell),
-    )
+    keep = settings.archive.images != "none"
+    desk = Desk(requests, views, transitions, endings, conclusion, spool, storage, manifest_of, images_in, keep)
+    attendant = Attendant(desk, cancellations, Bulletin(database), signals.bell)
     interruptions = Interruptions(database, clock)
     retained, retention = Retained(database, clock), _retention(settings)
     housekeeping = Housekeeping(storage, interruptions, retained, spool, clock, lambda: retention, signals.bell.ring)
@@ -129,6 +125,12 @@ def furnish(
         intake, doorbell, attendant, sending, pool, turns, workers, manifest_of,
     )
     # fmt: on
+
+
+def _images(seen: FolderSeen) -> Mapping[str, int]:
+    if seen.unreadable is not None:
+        raise Hold(f"{seen.unreadable}.", held_by="disk")
+    return {file.path: file.size for file in seen.files if file.is_image}
 
 
 def _retention(settings: Settings) -> Retention:

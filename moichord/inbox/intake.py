@@ -20,11 +20,10 @@ from moichord.inbox.taking import Taker
 from moichord.queue.arrivals import Arrival, Arrivals, Taking
 from moichord.queue.requests import Requests
 from moichord.sample import printable
-from moichord.spool import Spool
+from moichord.spool import ATTEMPT_SUFFIX, Spool
 
 log = logging.getLogger(__name__)
 
-ATTEMPT_SUFFIX = re.compile(r"\.attempt-\d{3,}(\.\d+)?$")
 SOONEST = 0.05
 STRAYS_NAMED = 5
 PAUSED = "moichord is paused"

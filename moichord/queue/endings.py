@@ -96,16 +96,17 @@ _CARRIED_OUT = (
     .where(requests.c.submission == bindparam("of"), requests.c.kind == "retry", requests.c.done_at.is_(None))
     .values(done_at=bindparam("now"), outcome=bindparam("came"))
 )
+_PLANNED = select(images.c.number, images.c.relative_path, images.c.size, images.c.mtime_ns).where(
+    images.c.submission == bindparam("of")
+)
 _SAME_FILE = (
     update(images)
-    .where(
-        images.c.submission == bindparam("of"),
-        images.c.relative_path == bindparam("path"),
-        images.c.size == bindparam("bytes"),
-        images.c.mtime_ns == bindparam("modified"),
-    )
-    .values(inode=bindparam("number_now"))
+    .where(images.c.number == bindparam("which"))
+    .values(inode=bindparam("inode_now"), mtime_ns=bindparam("modified_now"))
 )
+COARSEST_MTIME_NS = 2_000_000_000
+"""FAT keeps times of change to two seconds: a copy that comes back from there differs by less."""
+
 _CLEAR_REFUSALS = update(images).where(images.c.submission == bindparam("of")).values(refused=None)
 
 
@@ -184,19 +185,16 @@ class Endings:
         """Result of `retry`: the folder is in work again, durably, and what was asked for is carried out.
 
         `files` gives (inode, size, mtime in ns) by relative path: from another file system a sample comes back as a
-        verified copy, whose images are those that were planned although their inodes are others.
+        verified copy, whose images are those that were planned although their inodes are others, and their times
+        of change as coarse as that file system keeps them.
         """
         now = self._clock.now()
-
-        same = [
-            {"of": submission.uuid, "path": path, "number_now": inode, "bytes": size, "modified": mtime_ns}
-            for path, (inode, size, mtime_ns) in (files or {}).items()
-        ]
 
         def unit(connection: Connection) -> None:
             values = {"of": submission.uuid, "seen": manifest, "now": now}
             exactly_one(connection.execute(_BROUGHT_BACK, values).rowcount, submission.uuid, "continue it")
             remember(connection, submission, now, State.READY, "retried by request")
+            same = _same_files(connection, submission.uuid, files or {})
             if same:
                 connection.execute(_SAME_FILE, same)
             step = connection.execute(_ONE, {"of": submission.uuid}).one().step
@@ -219,3 +217,13 @@ class Endings:
     def _read(self, statement: Any, values: Mapping[str, Any]) -> list[Submission]:
         with self._database.read() as connection:
             return [submission_of(row) for row in connection.execute(statement, values)]
+
+
+def _same_files(connection: Connection, uuid: str, files: Mapping[str, tuple[int, int, int]]) -> list[dict[str, int]]:
+    """What is to be written of the planned images that lie there as they were planned."""
+    same = []
+    for row in connection.execute(_PLANNED, {"of": uuid}):
+        inode, size, mtime_ns = files.get(row.relative_path, (0, -1, 0))
+        if size == row.size and abs(mtime_ns - row.mtime_ns) < COARSEST_MTIME_NS:
+            same.append({"which": row.number, "inode_now": inode, "modified_now": mtime_ns})
+    return same

@@ -6,8 +6,9 @@ daemon looks here every second. Errors: UsageRefused, which names what makes no 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, exists, select, update
 
 from moichord.clock import Clock
 from moichord.errors import UsageRefused
@@ -17,10 +18,13 @@ from moichord.queue.endings import Reopening
 from moichord.queue.rows import remember, submission_of
 from moichord.queue.schema import requests, submissions
 from moichord.queue.transitions import exclude_time
-from moichord.sample import FINISHED, STEPS, Image, State, Step, StepRecord, Submission
+from moichord.sample import FINISHED, STEPS, Image, State, Step, StepRecord, Submission, printable
 
 _ASK = requests.insert()
 _OPEN = select(requests).where(requests.c.done_at.is_(None)).order_by(requests.c.number)
+_FORGOTTEN = (requests.c.done_at.is_(None), ~exists().where(submissions.c.uuid == requests.c.submission))
+_ANY_FORGOTTEN = select(requests.c.number).where(*_FORGOTTEN).limit(1)
+_CLOSE_FORGOTTEN = update(requests).where(*_FORGOTTEN).values(done_at=bindparam("now"), outcome=bindparam("came"))
 _DONE = (
     update(requests)
     .where(requests.c.number == bindparam("which"), requests.c.done_at.is_(None))
@@ -68,18 +72,28 @@ class Requests:
         self._database.write(unit)
 
     def open(self) -> list[Request]:
-        """What is still to be carried out, oldest first."""
+        """What is still to be carried out, oldest first; not what was asked of a submission that is forgotten."""
         with self._database.read() as connection:
             rows = connection.execute(_OPEN).all()
+            asked = [(row, connection.execute(_ONE, {"of": row.submission}).first()) for row in rows]
             return [
                 Request(
                     row.number,
                     row.kind,
-                    submission_of(connection.execute(_ONE, {"of": row.submission}).one()),
+                    submission_of(found),
                     None if row.from_step is None else Step(row.from_step),
                 )
-                for row in rows
+                for row, found in asked
+                if found is not None
             ]
+
+    def close_forgotten(self) -> None:
+        """What was asked just when its submission was forgotten can never be carried out."""
+        with self._database.read() as connection:
+            if connection.execute(_ANY_FORGOTTEN).first() is None:
+                return
+        values = {"now": self._clock.now(), "came": "refused: the sample is forgotten."}
+        self._database.write(lambda connection: connection.execute(_CLOSE_FORGOTTEN, values).rowcount)
 
     def done(self, request: Request, outcome: str) -> None:
         """The request was carried out, or refused: `outcome` says which."""
@@ -150,6 +164,24 @@ def reopening(
     if missing and from_step in {Step.ANALYTICS, Step.ARCHIVE}:
         raise UsageRefused(f"{missing} of the images of {name} are not stored yet: it can only go on at upload.")
     return _from(from_step or _first_unfinished(steps))
+
+
+def require_unaltered(folder: Path, images: Sequence[Image], found: Mapping[str, int]) -> None:
+    """UsageRefused unless `found`, bytes by relative path, are the images that were planned, as received or as sent."""
+    planned = {image.relative_path: {image.size, image.sent_length} for image in images}
+    for path in sorted(planned.keys() | found.keys()):
+        if path not in planned:
+            change = "was added"
+        elif path not in found:
+            change = "is gone"
+        elif found[path] not in planned[path]:
+            change = "has another size"
+        else:
+            continue
+        raise UsageRefused(
+            f"{printable(str(folder))} was altered: {printable(path)} {change}",
+            remedy="Put it back as it was, or drop the sample into the inbox again as a new submission.",
+        )
 
 
 def _from(step: Step) -> Reopening:

@@ -13,7 +13,7 @@ DIAGNOSTICS: `ConfigurationInvalid` for folders that cannot serve, `ForeignFolde
 where a target is taken by another; any other `OSError` from below.
 """
 
-from moichord.spool.names import candidates, receipt_owner
+from moichord.spool.names import ATTEMPT_SUFFIX, candidates, receipt_owner
 from moichord.spool.places import Kind, NotTaken, Spool
 
-__all__ = ["Kind", "NotTaken", "Spool", "candidates", "receipt_owner"]
+__all__ = ["ATTEMPT_SUFFIX", "Kind", "NotTaken", "Spool", "candidates", "receipt_owner"]

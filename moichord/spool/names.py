@@ -6,6 +6,7 @@ for a name that would lead out of its place.
 
 import json
 import os
+import re
 import uuid as uuids
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,18 @@ from typing import Any
 from moichord import durable
 from moichord.sample import RECEIPT_NAME, printable
 
+ATTEMPT_SUFFIX = re.compile(r"\.attempt-\d{3,}(\.\d+)?$")
+"""What `candidates` puts after a name."""
+
 _LARGEST_RECEIPT = 1 << 28
 
 
 def candidates(name: str, attempt_number: int) -> Iterator[str]:
-    """The names a sample may get in done and failed, best first: never one that replaces another."""
+    """The names a sample may get in done and failed, best first: never one that replaces another.
+
+    The number of an earlier attempt in `name` says nothing of this one, and is left out.
+    """
+    name = ATTEMPT_SUFFIX.sub("", name) or name
     yield name
     numbered = f"{name}.attempt-{attempt_number:03d}"
     yield numbered

@@ -190,6 +190,12 @@ class Spool:
 
     # Back from done or failed
 
+    def finished_folder(self, kind: Kind, place: str, uuid: str) -> Path:
+        """Where a finished sample lies; `UsageRefused` if the folder is gone or is not this submission's any more."""
+        folder = self._root(kind) / component(place)
+        self._require_owner(folder, uuid)
+        return folder
+
     def bring_back(self, kind: Kind, place: str, uuid: str, name: str) -> None:
         """Move a finished sample back into work, without moichord's own files, so that it can be continued.
 

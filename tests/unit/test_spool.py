@@ -297,6 +297,12 @@ def test_names_never_replace_and_count_on() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["A123.attempt-002", "A123.attempt-003", "A123.attempt-002.2"])
+def test_the_number_of_an_earlier_attempt_is_not_part_of_a_new_name(name: str) -> None:
+    assert list(itertools.islice(candidates(name, 3), 3)) == ["A123", "A123.attempt-003", "A123.attempt-003.2"]
+    assert next(candidates(".attempt-002", 3)) == ".attempt-002"
+
+
 def test_a_free_name_is_the_first_that_nothing_lies_under(spool: Spool) -> None:
     assert spool.free_name("done", "A123", 2) == "A123"
     (spool.done / "A123").symlink_to("/nowhere")

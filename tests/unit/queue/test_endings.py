@@ -153,6 +153,30 @@ def test_a_sample_whose_folder_could_not_come_back_stays_as_it_had_ended(queue: 
     assert queue.transitions.claim() is None
 
 
+@pytest.mark.parametrize(
+    ("size", "later_ns", "is_same"),
+    [
+        (1000, 0, True),
+        (1000, -456_789, True),
+        (1000, -1_999_999_999, True),
+        (1000, 1_000_000_000, True),
+        (1000, 2_000_000_000, False),
+        (1001, 0, False),
+    ],
+)
+def test_an_image_that_comes_back_as_a_copy_is_the_one_that_was_planned(
+    queue: Queue, size: int, later_ns: int, is_same: bool
+) -> None:
+    submission = failed_at(queue, Step.UPLOAD)
+    before = queue.views.detail(submission.uuid).images[0]
+    queue.endings.reopen(submission, Reopening(Step.UPLOAD, (), ()))
+    back = (2**64 - 1, size, before.mtime_ns + later_ns)
+    queue.endings.reopened(submission, "m2", {before.relative_path: back, "notes.txt": (7, 1, 1)})
+    after = queue.views.detail(submission.uuid).images[0]
+    unlike = (before.inode, before.mtime_ns)
+    assert (after.inode, after.mtime_ns) == ((back[0], back[2]) if is_same else unlike)
+
+
 def test_only_the_newest_submission_of_a_sample_comes_back(queue: Queue) -> None:
     old = failed_at(queue, Step.METADATA)
     queue.drop("S1")

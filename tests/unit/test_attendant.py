@@ -1,0 +1,195 @@
+"""What becomes of what people ask for: carried out on the real folders and the real state, or refused by name."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from moichord.conclusion import Conclusion
+from moichord.queue.schema import requests, submissions
+from moichord.sample import RECEIPT_NAME, Api, State, Submission
+from tests.builders import write_image
+from tests.house import Called, House, Says, house
+
+
+@pytest.fixture
+def lab() -> Iterator[House]:
+    with house() as made:
+        yield made
+
+
+def look(lab: House) -> None:
+    lab.rooms.attendant.look([], {})
+
+
+def asked(lab: House) -> list[str | None]:
+    """What came of each request; None while it is open."""
+    with lab.database.read() as connection:
+        return list(connection.execute(select(requests.c.outcome).order_by(requests.c.number)).scalars())
+
+
+def retry(lab: House, sample_id: str) -> None:
+    lab.rooms.attendant._desk.requests.ask_retry(lab.newest(sample_id), None)
+    look(lab)
+
+
+def cancel(lab: House, sample_id: str) -> None:
+    lab.rooms.attendant._desk.requests.ask_cancel(lab.newest(sample_id))
+
+
+def refuse_uploads_after(first: int) -> Callable[[Called], Says | None]:
+    seen: list[Called] = []
+
+    def script(called: Called) -> Says | None:
+        if called.api is not Api.UPLOAD:
+            return None
+        seen.append(called)
+        return Says(422) if len(seen) > first else None
+
+    return script
+
+
+def half_sent(lab: House) -> Path:
+    """A sample that failed when some of its images were stored already; where it lies."""
+    lab.script = refuse_uploads_after(1)
+    lab.drop("S1", images=3)
+    lab.run(1)
+    lab.script = lambda _: None
+    assert lab.state("S1") is State.FAILED
+    return lab.root / "failed" / "S1"
+
+
+def add(folder: Path) -> None:
+    write_image(folder / "added.dcm")
+
+
+def add_below(folder: Path) -> None:
+    (folder / "more").mkdir()
+    write_image(folder / "more" / "added.dcm")
+
+
+def take_out(folder: Path) -> None:
+    (folder / "1.dcm").unlink()
+
+
+def cut(folder: Path) -> None:
+    os.truncate(folder / "1.dcm", 5000)
+
+
+@pytest.mark.parametrize(
+    ("alter", "named"),
+    [
+        (add, "added.dcm was added"),
+        (add_below, "more/added.dcm was added"),
+        (take_out, "1.dcm is gone"),
+        (cut, "1.dcm"),
+    ],
+)
+def test_once_images_were_sent_a_folder_with_other_images_is_refused_by_name(
+    lab: House, alter: Callable[[Path], None], named: str
+) -> None:
+    folder = half_sent(lab)
+    alter(folder)
+    retry(lab, "S1")
+    (outcome,) = asked(lab)
+    assert outcome is not None
+    assert outcome.startswith(f"refused: {folder} was altered: ")
+    assert named in outcome
+    assert (lab.state("S1"), folder.is_dir()) == (State.FAILED, True)
+
+
+def test_what_a_file_browser_leaves_behind_is_no_alteration(lab: House) -> None:
+    folder = half_sent(lab)
+    (folder / "Thumbs.db").write_bytes(b"thumbs")
+    retry(lab, "S1")
+    lab.run()
+    assert lab.state("S1") is State.DONE
+
+
+def test_before_any_upload_images_may_be_added(lab: House) -> None:
+    lab.script = lambda called: Says(404) if called.api is Api.METADATA else None
+    lab.drop("S1")
+    lab.run(1)
+    add(lab.root / "failed" / "S1")
+    lab.script = lambda _: None
+    retry(lab, "S1")
+    lab.run()
+    assert len(lab.calls_to(Api.UPLOAD)) == 2
+
+
+def test_a_folder_that_is_altered_and_then_mended_goes_on(lab: House) -> None:
+    folder = half_sent(lab)
+    add(folder)
+    retry(lab, "S1")
+    (folder / "added.dcm").unlink()
+    retry(lab, "S1")
+    lab.run()
+    assert lab.state("S1") is State.DONE
+
+
+def sent_whole(lab: House) -> None:
+    """All that is left of the sample's trip is its end: only the analytics are not answered yet."""
+    lab.script = lambda called: Says(503) if called.api is Api.ANALYTICS else None
+    lab.run(1)
+    lab.clock.advance(3600)
+
+
+def decide_done(lab: House) -> None:
+    """What a worker does that has just sent the sample, and finds its place gone."""
+    claimed = lab.rooms.transitions.claim()
+    assert claimed is not None
+    lab.rooms.endings.conclude(claimed, State.DONE, claimed.folder_name, None, None)
+    lab.rooms.transitions.hold(claimed, "the place is gone", "disk:done", None)
+
+
+@pytest.mark.parametrize(("images", "kept"), [("none", set()), ("original", {"0.dcm"})])
+def test_a_sample_whose_end_is_decided_is_not_cancelled_any_more(images: str, kept: set[str]) -> None:
+    with house({"archive": {"images": images}}) as lab:
+        lab.drop("S1")
+        sent_whole(lab)
+        cancel(lab, "S1")
+        (request,) = lab.rooms.attendant._desk.requests.open()  # as it was before the worker decided
+        decide_done(lab)
+        assert lab.rooms.attendant._carry_out(request) == "it is done"
+        assert lab.state("S1") is State.DONE
+        assert {path.name for path in (lab.root / "done" / "S1").iterdir()} == {RECEIPT_NAME, *kept}
+
+
+def test_a_sample_on_its_way_is_cancelled(lab: House) -> None:
+    lab.drop("S1")
+    cancel(lab, "S1")
+    look(lab)
+    assert (asked(lab), lab.state("S1")) == (["it is cancelled"], State.CANCELLED)
+
+
+def test_what_breaks_one_request_keeps_no_other_waiting_nor_what_is_published(
+    lab: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.drop("S1", "S2")
+    cancel(lab, "S1")
+    cancel(lab, "S2")
+    conclude = Conclusion.conclude
+
+    def break_for_one(self: Conclusion, submission: Submission, *given: State, **known: str) -> None:
+        if submission.sample_id == "S1":
+            raise RuntimeError("unforeseen")
+        conclude(self, submission, *given, **known)
+
+    monkeypatch.setattr(Conclusion, "conclude", break_for_one)
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            lab.rooms.attendant.look(["the share is gone"], {})
+    assert asked(lab) == [None, "it is cancelled"]
+    assert lab.views.overview().notices == ["the share is gone"]
+
+
+def test_what_was_asked_of_a_forgotten_submission_is_closed_and_the_others_go_on(lab: House) -> None:
+    lab.drop("S1", "S2")
+    cancel(lab, "S1")
+    cancel(lab, "S2")
+    forgotten = submissions.delete().where(submissions.c.sample_id == "S1")
+    lab.database.write(lambda connection: connection.execute(forgotten).rowcount)
+    look(lab)
+    assert asked(lab) == ["refused: the sample is forgotten.", "it is cancelled"]
