@@ -7,7 +7,7 @@
     ├── StateInUse                 another daemon holds this state                          exit 75
     ├── ForeignFolder              the work folder belongs to another state                 exit 78
     ├── StateUnusable              the database cannot be opened, or is of a newer version  exit 78
-    ├── FoldersUnwritable          the disk below the folders is full, read-only or failing exit 75
+    ├── FoldersUnwritable          the disk of the folders is full, read-only or failing    exit 75
     ├── StateUnwritable            a commit to the state failed: disk full, I/O error
     ├── Moved                      a file or folder is not where the state says it is
     ├── SampleFailure              a reason of the sample's own: it fails
