@@ -424,7 +424,7 @@ def test_a_copied_folder_does_without_the_setgid_bit_where_it_may_not_be_set(
     (tmp_path / "source").mkdir(0o775)
     (tmp_path / "source" / "a.dcm").write_bytes(b"a")
     (tmp_path / "there").mkdir()
-    os.chmod(tmp_path / "there", 0o2755)
+    os.chmod(tmp_path / "there", 0o2700)
     real = os.chmod
 
     def refuses(path: object, mode: int, **options: object) -> None:
