@@ -262,7 +262,13 @@ class Intake:
 
 
 def sample_id_of(folder_name: str, pattern: re.Pattern[str]) -> str | None:
-    """The sample ID that a folder's name gives, without an `.attempt-NNN` of ours; None if it gives none."""
+    """The sample ID that a folder's name gives, without an `.attempt-NNN` of ours; None if it gives none.
+
+    Whatever the pattern admits, a name with control characters or undecodable bytes gives none: `$` would pass over
+    a line's end.
+    """
+    if not folder_name.isprintable():
+        return None
     match = pattern.search(ATTEMPT_SUFFIX.sub("", folder_name))
     return match["sample_id"] if match else None
 

@@ -667,3 +667,8 @@ def reopening_of(lab: Lab, submission: Submission):
 )
 def test_a_folders_name_gives_the_sample_id(name: str, sample_id: str | None) -> None:
     assert sample_id_of(name, SAMPLE_ID) == sample_id
+
+
+@pytest.mark.parametrize("name", ["A1\n", "A1\x1b", "A\udc80"])
+def test_a_name_that_cannot_be_printed_is_no_sample_id_whatever_the_pattern_admits(name: str) -> None:
+    assert sample_id_of(name, re.compile("^(?P<sample_id>.+)$", re.DOTALL)) is None
