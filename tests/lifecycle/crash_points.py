@@ -115,6 +115,8 @@ def _tell(scenario: Scenario, verdicts: Sequence[Verdict]) -> None:
     dead = [verdict for verdict in verdicts if verdict.deaths]
     print(f"{scenario.name}: {len(dead)} of {len(verdicts)} points reached", flush=True)
     for verdict in verdicts:
+        if not verdict.deaths and not verdict.broken:
+            print(f"    not reached: {verdict.point}", flush=True)
         for sentence in verdict.broken:
             print(f"    BROKEN {verdict.point}: {sentence}", flush=True)
 
