@@ -37,9 +37,12 @@ HEED_SIGNALS_SECONDS = 0.1
 TRIES_FOR_THE_LOCK = 5
 
 
-def serve(settings: Settings, *, adopt_work: bool = False) -> None:
-    """Run the daemon until SIGTERM or SIGINT; a second one ends the requests in flight as well."""
-    lock = hold(settings.state)
+def serve(settings: Settings, *, adopt_work: bool = False, lock: Lock | None = None) -> None:
+    """Run the daemon until SIGTERM or SIGINT; a second one ends the requests in flight as well.
+
+    `lock` is that of the state where it is held already; it is released at the end in any case.
+    """
+    lock = lock or hold(settings.state)
     try:
         service = Service(settings, SystemClock())
         handlers = {

@@ -33,6 +33,12 @@ class Lock:
         os.close(descriptor)
         return False
 
+    def fileno(self) -> int:
+        """The descriptor that holds it. Raises ValueError while it is not held."""
+        if self._descriptor is None:
+            raise ValueError(f"{self._path} is not locked")
+        return self._descriptor
+
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""
         if self._descriptor is not None:
