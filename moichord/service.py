@@ -40,9 +40,9 @@ TRIES_FOR_THE_LOCK = 5
 def serve(settings: Settings, *, adopt_work: bool = False, lock: Lock | None = None) -> None:
     """Run the daemon until SIGTERM or SIGINT; a second one ends the requests in flight as well.
 
-    `lock` is that of the state where it is held already; it is released at the end in any case.
+    `lock` is that of the state, where the caller holds it already and releases it afterwards.
     """
-    lock = lock or hold(settings.state)
+    own = hold(settings.state) if lock is None else None
     try:
         service = Service(settings, SystemClock())
         handlers = {
@@ -57,7 +57,8 @@ def serve(settings: Settings, *, adopt_work: bool = False, lock: Lock | None = N
             for number, handler in previous.items():
                 signal.signal(number, handler)
     finally:
-        lock.release()
+        if own is not None:
+            own.release()
 
 
 def hold(state: Path) -> Lock:
