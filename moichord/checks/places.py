@@ -126,13 +126,13 @@ _BESIDE = "Put folders.work beside the inbox, on the same file system."
 
 
 def _not_takable(inbox: Path) -> Iterator[Finding]:
-    """Samples lying in the inbox now that may not be renamed, as the folders of other users are by default."""
+    """Samples in the inbox now that may not be renamed or changed, as the folders of other users are by default."""
     try:
         with os.scandir(inbox) as entries:
             folders = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return
-    foreign = sorted(os.path.basename(path) for path in folders if not os.access(path, os.W_OK | os.X_OK))
+    foreign = sorted(os.path.basename(path) for path in folders if not _may_write_throughout(path))
     if foreign:
         named = ", ".join(printable(name) for name in foreign[:NAMED])
         more = f" and {len(foreign) - NAMED} more" if len(foreign) > NAMED else ""
@@ -142,6 +142,11 @@ def _not_takable(inbox: Path) -> Iterator[Finding]:
             f"Give moichord's group the right to write in them: chmod -R g+rwX {inbox}, and for new ones: "
             f"chmod g+s {inbox} && setfacl -d -m g::rwX {inbox} (Samba: force group, force directory mode = 2770)",
         )
+
+
+def _may_write_throughout(folder: str) -> bool:
+    """Whether this user may replace files in the folder and in every one below it."""
+    return all(os.access(here, os.W_OK | os.X_OK) for here, _, _ in os.walk(folder))
 
 
 def _watch(settings: Settings) -> Finding:

@@ -24,6 +24,8 @@ Inspect = Callable[[BinaryIO], Inspection]
 
 LINK_ADVICE = "followed: put the file itself into the folder"
 SPECIAL_ADVICE = "opened: take it out of the folder"
+MAY_NOT_WRITE = "moichord may not write in the sub-folder"
+WRITE_ADVICE = "it belongs to another user. Give the moichord group permission to write in it (see the README, Samba)"
 
 _PREAMBLE_BYTES = 128  # DICOM PS3.10 7.1: a preamble, then "DICM"
 _DICOMDIR = "dicomdir"  # DICOM PS3.10 8.6: the name of the directory record, which is no image
@@ -110,17 +112,20 @@ class Scanner:
         except OSError as error:
             return FolderSeen(name, unreadable=_cannot_read("the folder", error))
         try:
-            return _Reading(self._rules, self._inspect, known).read(name, descriptor)
+            return _Reading(self._rules, self._inspect, known, to_be_taken=True).read(name, descriptor)
         finally:
             os.close(descriptor)
 
 
 class _Reading:
-    """One look at one sample."""
+    """One look at one sample. One that is `to_be_taken` must let its files be replaced, in every folder of it."""
 
-    def __init__(self, rules: WatchRules, inspect: Inspect, known: FolderSeen | None) -> None:
+    def __init__(
+        self, rules: WatchRules, inspect: Inspect, known: FolderSeen | None, *, to_be_taken: bool = False
+    ) -> None:
         self._rules = rules
         self._inspect = inspect
+        self._to_be_taken = to_be_taken
         self._known_folder = known
         self._known = {file.path: file for file in known.files} if known else {}
         self._files: list[FileSeen] = []
@@ -183,6 +188,8 @@ class _Reading:
             if os.fstat(descriptor).st_dev != self._device:
                 self._unreadable = f"{printable(path)} is a mount point: unmount it, samples lie on one file system"
                 return
+            if self._to_be_taken and not os.access(".", os.W_OK | os.X_OK, dir_fd=descriptor, effective_ids=True):
+                self._unreadable = f"{MAY_NOT_WRITE} {printable(path)}: {WRITE_ADVICE}"
             temporary = temporary or self._rules.is_temporary(name)
             self._read_folder(descriptor, prefix=f"{path}/", depth=depth, temporary=temporary)
         finally:

@@ -30,7 +30,7 @@ from moichord.sample import Api
 from moichord.sandbox.stand_in import StandInApis
 from moichord.spool import Spool
 from moichord.watching import inspect_image
-from tests.builders import image_bytes
+from tests.builders import image_bytes, write_image
 from tests.integration import judges, samples
 from tests.integration.conftest import MakeDaemon
 from tests.integration.daemon import Daemon, failure_of, receipt_of
@@ -311,6 +311,61 @@ class LimitedDaemon(Daemon):
             return command
         script = f'echo 0 >/proc/sys/user/{self.limit} && exec "$@"'
         return ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", *command]
+
+
+class UnprivilegedDaemon(Daemon):
+    """A daemon whose user owns what the tests make, and may no more than others with what belongs to somebody else."""
+
+    def _command(self, *arguments: str) -> list[str]:
+        dropped = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", "--securebits=+noroot"]
+        return [*dropped, *super()._command(*arguments)]
+
+
+def sub_folder_of_another_user(folder: Path) -> Path:
+    below = folder / "below"
+    below.mkdir(mode=0o755)
+    write_image(below / "label.dcm")
+    os.chown(below, NOBODY, NOBODY)
+    return below
+
+
+def file_of_another_user(folder: Path) -> Path:
+    path = write_image(folder / "label.dcm")
+    path.chmod(0o600)
+    os.chown(path, NOBODY, NOBODY)
+    return path
+
+
+@pytest.mark.needs("root", "setpriv")
+@pytest.mark.parametrize(
+    ("foreign", "words"),
+    [
+        (sub_folder_of_another_user, "moichord may not write in the sub-folder below: it belongs to another user."),
+        (file_of_another_user, "moichord may not read label.dcm: give the moichord group permission to read it"),
+    ],
+)
+def test_what_moichord_may_not_read_or_replace_stays_in_the_inbox_says_so_and_is_done_once_that_is_mended(
+    tmp_path: Path, apis: StandInApis, originals: Path, foreign: Callable[[Path], Path], words: str
+) -> None:
+    folder = samples.small_sample(originals / "A123", images=1)
+    mended = foreign(folder)
+    daemon = UnprivilegedDaemon(tmp_path / "house", apis.environment())
+    try:
+        daemon.start()
+        folder.rename(daemon.inbox / "A123")
+        daemon.wait_for(lambda: daemon.arrival("A123"), "the sample to be seen")
+        samples.drop(samples.small_sample(originals / "OTHER", images=1), daemon.inbox)
+        daemon.wait_until_done("OTHER")
+        arrival = daemon.arrival("A123")
+        assert arrival is not None
+        assert words in arrival.reason
+        checked = " ".join(daemon.command("check", "--offline").stdout.split())
+        assert ("A123" in checked) is (foreign is sub_folder_of_another_user)
+        (daemon.inbox / "A123" / mended.name).chmod(0o777)
+        done = daemon.wait_until_done("A123")
+        assert len(receipt_of(done)["images"]) == 2
+    finally:
+        daemon.close()
 
 
 @pytest.mark.needs("root", "unshare")
