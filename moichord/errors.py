@@ -7,6 +7,7 @@
     ├── StateInUse                 another daemon holds this state                          exit 75
     ├── ForeignFolder              the work folder belongs to another state                 exit 78
     ├── StateUnusable              the database cannot be opened, or is of a newer version  exit 78
+    │   └── StateOutdated          the database is of an older version: a daemon brings it forward
     ├── FoldersUnwritable          the disk of the folders is full, read-only or failing    exit 75
     ├── StateUnwritable            a commit to the state failed: disk full, I/O error
     ├── Moved                      a file or folder is not where the state says it is
@@ -72,6 +73,10 @@ class StateUnusable(MoichordError):
     """The database cannot be opened, or was written by a newer moichord."""
 
     exit_code = 78
+
+
+class StateOutdated(StateUnusable):
+    """The database is of an older version, and the daemon has not brought it forward yet."""
 
 
 class FoldersUnwritable(MoichordError):

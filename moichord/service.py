@@ -124,7 +124,7 @@ class Service:
 
     def run(self, *, adopt_work: bool = False) -> None:
         """From recovery to the last thread's end."""
-        database = Database(self._settings.state)
+        database = Database(self._settings.state, self._clock)
         try:
             state_uuid = database.open()
             rooms = furnish(self._settings, self._clock, database, state_uuid, self._clients, self._signals)

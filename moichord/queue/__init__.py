@@ -2,6 +2,7 @@
 
     schema        the tables, and the transitions drawn
     migrations    versions of the database
+    files         its files: their modes, and copies from before an upgrade
     database      one writer, many readers
     rows          from rows to plain data
     arrivals      what is arriving, and the taking of it

@@ -24,8 +24,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
+from moichord.clock import Clock, SystemClock
 from moichord.errors import StateUnusable, StateUnwritable, UsageRefused
-from moichord.queue import migrations
+from moichord.queue import files, migrations
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,9 @@ def after_commit(connection: Connection, act: Callable[[], None]) -> None:
 class Database:
     """The state. Every change goes through `write`, which returns once its own commit is durable."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self.path = path
+        self._clock = clock or SystemClock()
         self._engine = _engine(path, writing=True)
         self._readers = _engine(path, writing=False)
         self._units: queue.SimpleQueue[tuple[Unit, Future[Any]] | None] = queue.SimpleQueue()
@@ -64,10 +66,13 @@ class Database:
 
     def open(self) -> str:
         """Create or migrate the tables and start the writer; the state's UUID."""
+        files.make_private(self.path)
         try:
-            with self._engine.connect() as connection, connection.begin():
-                migrations.migrate(connection)
-                state_uuid = migrations.fact(connection, "state_uuid")
+            with self._engine.connect() as connection:
+                _let_tables_go(connection)
+                with connection.begin():
+                    migrations.migrate(connection, self.path, self._clock.now())
+                    state_uuid = migrations.fact(connection, "state_uuid")
         except DBAPIError as error:
             if _may_pass(error, self.path):
                 raise _unwritable("opened", error) from error
@@ -82,7 +87,7 @@ class Database:
         """Use the state that a daemon has made, from another process: nothing is created or brought forward.
 
         `writing` starts the writer too. Raises UsageRefused if there is no state yet, StateUnusable if it cannot be
-        read or is of another version.
+        read or is of a newer version, StateOutdated if the daemon has yet to bring it forward.
         """
         if not self._is_there():
             raise UsageRefused(
@@ -91,10 +96,9 @@ class Database:
             )
         try:
             with self._readers.connect() as connection:
-                version = migrations.fact(connection, "schema_version")
+                migrations.require_current(connection, self.path)
         except DBAPIError as error:
             raise _unreadable(self.path, error.orig) from error
-        migrations.require_current(version)
         if writing:
             self._thread.start()
 
@@ -257,6 +261,16 @@ def _unwritable(done: str, error: DBAPIError) -> StateUnwritable:
         f"The state could not be {done}: {error.orig}",
         remedy="Check free space and the health of the disk that holds the state.",
     )
+
+
+def _let_tables_go(connection: Connection) -> None:
+    """A table that is made anew must not take rows of others along when its old form goes; checked before the commit.
+
+    Only between transactions can this be said (https://www.sqlite.org/foreignkeys.html#fk_enable), and only for this
+    connection.
+    """
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys = OFF")
 
 
 def _engine(path: Path, *, writing: bool) -> Engine:

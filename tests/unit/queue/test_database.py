@@ -335,41 +335,6 @@ def test_a_state_that_another_process_keeps_locked_may_open_later(
     other.close()
 
 
-def test_a_state_of_a_newer_moichord_is_refused_and_left_as_it_is(folder: Path) -> None:
-    with opened(folder / "state.db") as queue:
-        queue.database.write(setting("schema_version", schema.SCHEMA_VERSION + 1))
-    before = (folder / "state.db").read_bytes()
-    with pytest.raises(StateUnusable, match=f"schema version {schema.SCHEMA_VERSION + 1}"):
-        Database(folder / "state.db").open()
-    assert (folder / "state.db").read_bytes() == before
-
-
-def test_a_state_is_brought_forward_step_by_step(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(folder / "state.db"):
-        pass
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
-    steps = {
-        1: lambda connection: connection.exec_driver_sql("CREATE TABLE later (a)"),
-        2: lambda connection: connection.exec_driver_sql("ALTER TABLE later ADD COLUMN b"),
-    }
-    monkeypatch.setattr(migrations, "STEPS", steps)
-    with opened(folder / "state.db") as queue, queue.database.read() as connection:
-        assert migrations.fact(connection, "schema_version") == 3
-        assert connection.exec_driver_sql("SELECT a, b FROM later").all() == []
-
-
-def test_a_step_forward_that_fails_leaves_the_old_version(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(folder / "state.db"):
-        pass
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
-    monkeypatch.setattr(migrations, "STEPS", {1: lambda connection: connection.exec_driver_sql("rubbish")})
-    with pytest.raises(StateUnusable):
-        Database(folder / "state.db").open()
-    monkeypatch.undo()
-    with opened(folder / "state.db") as queue, queue.database.read() as connection:
-        assert migrations.fact(connection, "schema_version") == 1
-
-
 def test_a_closed_state_takes_nothing_more(database: Database) -> None:
     database.close()
     database.close()
@@ -432,13 +397,6 @@ def test_a_command_needs_a_state_that_the_daemon_has_made(folder: Path) -> None:
     with pytest.raises(UsageRefused, match="There is no state"):
         Database(folder / "state.db").attach()
     assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize("version", [schema.SCHEMA_VERSION + 1, schema.SCHEMA_VERSION - 1])
-def test_a_command_of_another_version_touches_nothing(queue: Queue, version: int) -> None:
-    queue.database.write(setting("schema_version", version))
-    with pytest.raises(StateUnusable, match=f"schema version {version}"):
-        Database(queue.path).attach(writing=True)
 
 
 def test_the_file_is_plain_sqlite_that_any_tool_reads(queue: Queue) -> None:
