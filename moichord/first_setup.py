@@ -5,6 +5,7 @@ configuration exists, `OSError` where something cannot be made.
 """
 
 import os
+import shutil
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,8 +30,12 @@ class Made:
     created: tuple[Path, ...]
 
 
-def set_up(config: Path, folders: Path | None, state: Path | None) -> Made:
-    """Make the folders (below `folders`, or where the defaults say) and write the configuration."""
+def set_up(config: Path, folders: Path | None, state: Path | None, service_user: str | None = None) -> Made:
+    """Make the folders (below `folders`, or where the defaults say) and write the configuration.
+
+    With `service_user` they are that user's and its group's, the group alone may read the configuration, and the keys
+    in it are credentials of the systemd unit. Needs root then.
+    """
     if config.exists():
         raise UsageRefused(
             f"{config} exists: it is not overwritten.",
@@ -39,9 +44,12 @@ def set_up(config: Path, folders: Path | None, state: Path | None) -> Made:
     config.parent.mkdir(parents=True, exist_ok=True)
     try:
         with config.open("x", encoding="utf-8") as file:
-            file.write(example(folders, state))
+            file.write(example(folders, state, credentials=service_user is not None))
+        if service_user is not None:
+            shutil.chown(config, group=_group_of(service_user))
+            config.chmod(0o640)
         whereabouts = load_whereabouts(config, {})
-        created = tuple(_make_all(whereabouts))
+        created = tuple(_make_all(whereabouts, service_user))
     except BaseException:
         # A configuration whose folders could not be made would stop the next attempt.
         config.unlink(missing_ok=True)
@@ -50,18 +58,31 @@ def set_up(config: Path, folders: Path | None, state: Path | None) -> Made:
     return Made(config, whereabouts, created)
 
 
-def _make_all(whereabouts: Whereabouts) -> list[Path]:
+def _group_of(user: str) -> int:
+    try:
+        import pwd
+
+        return pwd.getpwnam(user).pw_gid
+    except (ImportError, KeyError) as error:
+        raise UsageRefused(
+            f"There is no user {user} here.", remedy="systemd/install makes the user moichord."
+        ) from error
+
+
+def _make_all(whereabouts: Whereabouts, owner: str | None) -> list[Path]:
     folders = whereabouts.folders
     places = {"inbox": folders.inbox, "work": folders.work, "done": folders.done, "failed": folders.failed}
     places["state"] = whereabouts.state.parent
-    return [folder for key, folder in places.items() if _make(folder, MODES[key], shared=key in OPEN_TO_GROUP)]
+    return [folder for key, folder in places.items() if _make(folder, MODES[key], owner, shared=key in OPEN_TO_GROUP)]
 
 
-def _make(folder: Path, mode: int, *, shared: bool) -> bool:
+def _make(folder: Path, mode: int, owner: str | None, *, shared: bool) -> bool:
     """Make a folder, unless it is there; the mode is set afterwards, since the umask takes from mkdir's."""
     if folder.is_dir():
         return False
     folder.mkdir(parents=True)
+    if owner is not None:
+        shutil.chown(folder, owner, _group_of(owner))
     if os.name == "posix":
         folder.chmod(mode)
         if shared:

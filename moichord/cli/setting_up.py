@@ -42,8 +42,15 @@ SIGN = {"ok": "ok", "warning": "warn", "failed": "FAIL"}
     metavar="FILE",
     help=f"The configuration to write (default: {SYSTEM}; with --folders: ./{LOCAL}).",
 )
+@click.option(
+    "--service-user",
+    metavar="USER",
+    help="For the systemd unit (needs root): what is made belongs to USER, and the keys are systemd credentials.",
+)
 @click.pass_obj
-def init(entrance: Entrance, folders: Path | None, state: Path | None, config: Path | None) -> None:
+def init(
+    entrance: Entrance, folders: Path | None, state: Path | None, config: Path | None, service_user: str | None
+) -> None:
     """Write a commented configuration and create the folders. Nothing is overwritten."""
     from moichord.first_setup import set_up
 
@@ -52,15 +59,16 @@ def init(entrance: Entrance, folders: Path | None, state: Path | None, config: P
     root = None if folders is None else folders.absolute()
     if state is None and root is not None:
         state = root / "state" / "state.db"
-    made = set_up(path.absolute(), root, None if state is None else state.absolute())
-    for line in _made(made, entrance):
+    made = set_up(path.absolute(), root, None if state is None else state.absolute(), service_user)
+    click.echo(f"Written  {made.config}")
+    for folder in made.created:
+        click.echo(f"Created  {folder}")
+    for line in () if service_user else _next(made, entrance):
         click.echo(line)
 
 
-def _made(made: "Made", entrance: Entrance) -> Iterable[str]:
+def _next(made: "Made", entrance: Entrance) -> Iterable[str]:
     whereabouts = made.whereabouts
-    yield f"Written  {made.config}"
-    yield from (f"Created  {folder}" for folder in made.created)
     yield ""
     if os.name == "posix" and os.geteuid() == 0:
         yield "What was created belongs to root: if moichord is to run as a user of its own, give it to that user."

@@ -22,11 +22,18 @@ HEAD = """\
 # Secrets are never written here, but named: {file: PATH}, {credential: NAME} or {env: NAME}.
 # `moichord check` says what is wrong, with line and column.
 """
+CREDENTIALS = {"metadata": "md_key", "upload": "u_key", "analytics": "a_key"}
+"""Which credential of systemd/moichord.service is the key of which API."""
 
 
-def example(folders_root: Path | None = None, state: Path | None = None) -> str:
-    """A complete configuration with the defaults; the folders below `folders_root`, the database at `state`."""
+def example(folders_root: Path | None = None, state: Path | None = None, *, credentials: bool = False) -> str:
+    """A complete configuration with the defaults; the folders below `folders_root`, the database at `state`.
+
+    With `credentials` the keys are those that the systemd unit hands over.
+    """
     chosen: dict[tuple[str, ...], object] = {}
+    if credentials:
+        chosen |= {(api, "key"): {"credential": name} for api, name in CREDENTIALS.items()}
     if folders_root is not None:
         chosen |= {("folders", name): str(folders_root / name) for name in ("inbox", "done", "failed")}
     if state is not None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import stat
 import subprocess
 import sys
@@ -158,3 +159,23 @@ def test_the_sandbox_ends_when_it_is_told_to(signal: str) -> None:
 def test_a_rehearsal_that_makes_no_sense_is_refused(given: list[str], capsys: Said) -> None:
     assert main(["sandbox", *given]) in {1, 2}
     assert given[1] in capsys.readouterr().err
+
+
+@pytest.mark.needs("root")
+def test_for_a_service_all_belongs_to_its_user_and_the_keys_are_credentials(here: Path, capsys: Said) -> None:
+    user = pwd.getpwnam("nobody")
+    assert main(["init", "--folders", "trial", "--service-user", user.pw_name]) == 0
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in (here / "trial").iterdir()}
+    assert owners == {(user.pw_uid, user.pw_gid)}
+    assert stat.S_IMODE((here / "trial" / "inbox").stat().st_mode) == 0o2775
+    config = here / "moichord.yaml"
+    assert (config.stat().st_uid, config.stat().st_gid) == (0, user.pw_gid)
+    assert stat.S_IMODE(config.stat().st_mode) == 0o640
+    assert config.read_text().count("  key: {credential: ") == 3
+    assert "moichord run" not in capsys.readouterr().out, "the unit starts it"
+
+
+def test_a_service_user_that_does_not_exist_is_named_and_nothing_is_left(here: Path, capsys: Said) -> None:
+    assert main(["init", "--folders", "trial", "--service-user", "no-such-user"]) == 1
+    assert "There is no user no-such-user" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
