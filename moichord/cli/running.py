@@ -5,10 +5,14 @@ Owns their options. Errors: those of the service and of the one-shot.
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from moichord.cli.entrance import Entrance
+
+if TYPE_CHECKING:
+    from moichord.config import Settings
 
 
 @click.command()
@@ -18,21 +22,28 @@ from moichord.cli.entrance import Entrance
 @click.pass_obj
 def run(entrance: Entrance, adopt_work: bool) -> None:
     """The daemon, in the foreground, until SIGTERM or Ctrl-C."""
-    from moichord import logs
     from moichord.service import serve
 
     settings = entrance.settings()
+    set_up_logs(entrance, settings, settings.logging.file)
+    serve(settings, adopt_work=adopt_work)
+
+
+def set_up_logs(entrance: Entrance, settings: "Settings", file: Path | None) -> None:
+    """As the configuration says, into `file`; None: to standard error, or to the journal. Raises OSError."""
+    from moichord import logs
+
     wanted = settings.logging
-    level = "debug" if entrance.verbose else "warning" if entrance.quiet else wanted.level
     logs.setup(
-        level=level,
+        level="debug" if entrance.verbose else "warning" if entrance.quiet else wanted.level,
         format=wanted.format,
-        file=wanted.file,
-        stream=sys.stderr if wanted.file is None else None,
+        file=file,
+        rotation=logs.Rotation(wanted.rotate, wanted.keep),
+        stream=sys.stderr if file is None else None,
+        journal_stream=entrance.environ.get("JOURNAL_STREAM"),
         secrets=settings.secrets(),
         colour=entrance.colour and not entrance.environ.get("NO_COLOR"),
     )
-    serve(settings, adopt_work=adopt_work)
 
 
 @click.command()

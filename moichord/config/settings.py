@@ -165,8 +165,19 @@ class Logging(Block):
 
     INLINE: ClassVar[bool] = True
     level: Literal["debug", "info", "warning", "error"] = entry("info", "debug, info, warning or error")
-    format: Literal["auto", "console", "json"] = entry("auto", "auto, console (for people) or json")
-    file: kinds.FullPath | None = entry(None, "a file; null: standard error")
+    format: Literal["auto", "console", "json", "journald"] = entry(
+        "auto",
+        "console (for people), json, journald (with fields: journalctl SAMPLE=A123), or auto: journald or console",
+    )
+    file: kinds.FullPath | None = entry(
+        None, "a file; null: standard error (after `moichord daemon start`: the state's name and .log)"
+    )
+    rotate: kinds.Size = entry("20MiB", "the size at which the file is rotated; 0B: never")
+    keep: kinds.Count = entry(5, "how many rotated files are kept")
+
+    def impossible(self) -> Impossible:
+        if self.format == "journald" and self.file is not None:
+            yield ("file",), "is not written with format: journald; leave one of the two out"
 
 
 DEFAULT_TAGS: Mapping[str, object] = {

@@ -315,3 +315,8 @@ def test_an_example_for_chosen_folders_uses_them() -> None:
     assert made.folders.inbox == Path("/data/lab/inbox")
     assert made.folders.failed == Path("/data/lab/failed")
     assert made.state == Path("/data/state.db")
+
+
+def test_a_log_goes_to_the_journal_or_to_a_file_and_not_to_both() -> None:
+    assert settings("logging: {format: journald}\n").logging.format == "journald"
+    assert problem("logging: {format: journald, file: /var/log/moichord.log}\n").startswith("1:35: logging.file: ")
