@@ -13,6 +13,7 @@ from moichord.cli.entrance import Entrance
 
 if TYPE_CHECKING:
     from moichord.config import Settings
+    from moichord.durable import Lock
 
 
 @click.command()
@@ -22,11 +23,23 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(entrance: Entrance, adopt_work: bool) -> None:
     """The daemon, in the foreground, until SIGTERM or Ctrl-C."""
+    settings = entrance.settings()
+    serve_with(entrance, settings, settings.logging.file, adopt_work=adopt_work)
+
+
+def serve_with(
+    entrance: Entrance,
+    settings: "Settings",
+    log_file: Path | None,
+    *,
+    adopt_work: bool = False,
+    lock: "Lock | None" = None,
+) -> None:
+    """The daemon until it is stopped; `lock` is that of its state, if it is held already."""
     from moichord.service import serve
 
-    settings = entrance.settings()
-    set_up_logs(entrance, settings, settings.logging.file)
-    serve(settings, adopt_work=adopt_work)
+    set_up_logs(entrance, settings, log_file)
+    serve(settings, adopt_work=adopt_work, lock=lock)
 
 
 def set_up_logs(entrance: Entrance, settings: "Settings", file: Path | None) -> None:
