@@ -6,16 +6,17 @@ it. What goes wrong at a point is that point's verdict.
 
 import queue
 import shutil
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Self
 
-from tests.lifecycle.daemon import Daemon, Launcher, Trap, counted, until
+from tests.lifecycle.daemon import READY, Daemon, Launcher, Trap, noted, until
 from tests.lifecycle.guarantees import broken
 from tests.lifecycle.scenarios import Scenario, make_templates, start
 from tests.lifecycle.site import Site, Snapshot
@@ -26,8 +27,8 @@ FOLDER_CALLS = (
 )
 STATE_CALLS = ("pwrite64", "fdatasync", "ftruncate")
 NETWORK_CALLS = ("connect", "sendto")
+STARTING_CALLS = (*FOLDER_CALLS, *STATE_CALLS)
 CALLS = (*FOLDER_CALLS, *STATE_CALLS, *NETWORK_CALLS)
-THREADS = ("main", "intake", "worker-0", "queue-writer")
 STARTING = "start"
 REQUESTS = "requests"
 ANSWERS = "server"
@@ -59,12 +60,36 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """What a start did until it was ready: the calls of its busiest thread, and those of all, in their order.
+
+    Of the order, the state's writes are left out: how many a commit needs, and what it does, are two questions.
+    """
+
+    calls: Mapping[str, int]
+    order: tuple[str, ...]
+
+    @classmethod
+    def of(cls, file: Path) -> Self:
+        everything = list(noted(file, READY))
+        calls: Counter[str] = Counter()
+        for (_, call), number in Counter(everything).items():
+            calls[call] = max(calls[call], number)
+        return cls(calls, tuple(call for _, call in everything if call != "pwrite64"))
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of one point: how often the daemon died, and which guarantees do not hold."""
+    """What came of one point: how often the daemon died, and which guarantees do not hold.
+
+    `places` is where the sample was after the first death, `recovery` the start after the last one, if it was watched.
+    """
 
     point: Point
     deaths: int
     broken: tuple[str, ...]
+    places: tuple[str, ...] = ()
+    recovery: Start | None = None
 
 
 class Campaign:
@@ -104,42 +129,62 @@ class Campaign:
             daemon = start(site, launcher)
             daemon.begin()
             daemon.wait_ready()
-            threads = {name: daemon.thread(name) for name in THREADS}
-            daemon.count([f"?{call}" for call in CALLS], root / "calls")
+            threads = {name: daemon.thread(name) for name in scenario.threads}
+            daemon.note(CALLS, root / "calls")
             scenario.act(site)
             finish(scenario, site, daemon)
             assert not (wrong := broken(site, scenario.outcome, [])), wrong
-            calls = counted(root / "calls")
+            calls: dict[int, Counter[str]] = defaultdict(Counter)
+            for thread, call in noted(root / "calls"):
+                calls[thread][call] += 1
             answers = site.apis.requests.all()
         shutil.rmtree(root)
-        found = {name: calls.get(thread, Counter()) for name, thread in threads.items()}
+        found = {name: calls[thread] for name, thread in threads.items()}
         network = {call: max(counts[call] for counts in calls.values()) for call in NETWORK_CALLS}
         for counts in found.values():
             for call in NETWORK_CALLS:
                 del counts[call]
         return found | {REQUESTS: Counter(network), ANSWERS: Counter({ARRIVAL: len(answers), ANSWER: len(answers)})}
 
-    def judge(self, points: Iterable[Point]) -> list[Verdict]:
-        return list(self._pool.map(self._judge, points))
+    def count_start(self, scenario: Scenario) -> Start:
+        """What a start does that finds its sample, or what people asked for, waiting."""
+        root = self._root / f"dry-start-{scenario.name}"
+        with self.launcher() as launcher, scenario.site(root, self.templates) as site:
+            scenario.act(site)
+            daemon = start(site, launcher)
+            daemon.note(STARTING_CALLS, root / "calls")
+            daemon.begin()
+            assert daemon.wait_ready(), daemon.said()
+            finish(scenario, site, daemon)
+            found = Start.of(root / "calls")
+        shutil.rmtree(root)
+        return found
 
-    def _judge(self, point: Point) -> Verdict:
+    def judge(self, points: Iterable[Point], *, watch: bool = False) -> list[Verdict]:
+        """A verdict for each; with `watch` also what the start after the last death does."""
+        return list(self._pool.map(partial(self._judge, watch=watch), points))
+
+    def _judge(self, point: Point, *, watch: bool) -> Verdict:
         root = self._root / f"{next(self._numbers)}-{point.name}"
+        notes = root / "calls" if watch else None
+        recovery = None
         with self.launcher() as launcher:
             try:
                 with point.scenario.site(root, self.templates) as site:
-                    deaths = _deaths(point, site, launcher)
+                    deaths = _deaths(point, site, launcher, notes)
                     orderly = point.trap.signal != "KILL"
                     wrong = broken(site, point.scenario.outcome, deaths, orderly=orderly)
+                    recovery = Start.of(notes) if notes is not None and deaths else None
             except (TimeoutError, AssertionError, OSError, RuntimeError) as error:
                 return Verdict(point, 1, (f"{type(error).__name__}: {error}",))
             finally:
                 launcher.clear()
         if not wrong:
             shutil.rmtree(root)
-        return Verdict(point, len(deaths), tuple(wrong))
+        return Verdict(point, len(deaths), tuple(wrong), deaths[0].places if deaths else (), recovery)
 
 
-def _deaths(point: Point, site: Site, launcher: Launcher) -> list[Snapshot]:
+def _deaths(point: Point, site: Site, launcher: Launcher, notes: Path | None) -> list[Snapshot]:
     """Live the trip through, with its deaths; what was true after each of them."""
     deaths = []
     daemon = start(site, launcher)
@@ -161,6 +206,8 @@ def _deaths(point: Point, site: Site, launcher: Launcher) -> list[Snapshot]:
             if not _lived(point, site, daemon):
                 deaths.append(site.snapshot())
         daemon = start(site, launcher)
+        if notes is not None:
+            daemon.note(STARTING_CALLS, notes)
         daemon.begin()
         assert daemon.wait_ready(), daemon.said()
         finish(point.scenario, site, daemon)

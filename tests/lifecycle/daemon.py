@@ -12,8 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -28,6 +27,7 @@ KEYS = {
     "A_KEY": catalogue.KEYS[Api.ANALYTICS],
 }
 LOOK_SECONDS = 0.005
+READY = " is ready"
 T = TypeVar("T")
 
 
@@ -76,12 +76,12 @@ class Launcher:
         self._process.stdin.close()
         self._process.wait(PATIENCE)
 
-    def start(self, config: Path, log: Path, gate: Path) -> "Daemon":
-        """A daemon that waits at its gate."""
+    def start(self, config: Path, log: Path, gate: Path, passed: Path | None = None) -> "Daemon":
+        """A daemon that waits at its gate; its clocks are ahead by the seconds in the file `passed`."""
         with contextlib.suppress(FileNotFoundError):
             gate.unlink()
         os.mkfifo(gate)
-        order = {"config": str(config), "log": str(log), "gate": str(gate)}
+        order = {"config": str(config), "log": str(log), "gate": str(gate), "passed": passed and str(passed)}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
@@ -131,7 +131,7 @@ class Daemon:
 
     def wait_ready(self) -> bool:
         """Return once it says that it is ready; False if it has ended instead."""
-        until(lambda: self.ended or " is ready" in self.said(), f"ready: {self.said()}")
+        until(lambda: self.ended or READY in self.said(), f"ready: {self.said()}")
         return not self.ended
 
     def said(self) -> str:
@@ -155,9 +155,10 @@ class Daemon:
         whom = ["-f", "-p", str(self.pid)] if thread is None else ["-p", str(thread)]
         self._trace([*whom, *trap.options()])
 
-    def count(self, calls: list[str], prefix: Path) -> None:
-        """Write down all `calls` from now on, one file for each thread."""
-        self._trace(["-ff", "-p", str(self.pid), "-o", str(prefix), "-e", f"trace={','.join(calls)}"])
+    def note(self, calls: Iterable[str], file: Path) -> None:
+        """Write all `calls` of all threads down from now on, and what they say; `noted` reads it."""
+        names = ",".join(f"?{call}" for call in ("write", *calls))
+        self._trace(["-f", "-p", str(self.pid), "-o", str(file), "-s", "200", "-e", f"trace={names}"])
 
     def _trace(self, options: list[str]) -> None:
         strace = shutil.which("strace")
@@ -215,10 +216,11 @@ class Daemon:
         return self._status
 
 
-def counted(prefix: Path) -> dict[int, Counter[str]]:
-    """What `Daemon.count` wrote down, by thread."""
-    found: dict[int, Counter[str]] = {}
-    for file in prefix.parent.glob(f"{prefix.name}.*"):
-        calls = re.findall(r"^(\w+)\(", file.read_text(errors="replace"), re.MULTILINE)
-        found[int(file.suffix[1:])] = Counter(calls)
-    return found
+def noted(file: Path, words: str | None = None) -> Iterator[tuple[int, str]]:
+    """What `Daemon.note` wrote down, in its order: thread and call; until one says `words`, if they are given."""
+    for line in file.read_text(errors="replace").splitlines():
+        found = re.match(r"(\d+) +(\w+)\(", line)
+        if found is not None and found[2] != "write":
+            yield int(found[1]), found[2]
+        elif words is not None and words in line:
+            return

@@ -16,7 +16,7 @@ from typing import Any
 from pydicom import Dataset, dcmread
 
 from moichord.sample import FAILED_NAME, RECEIPT_NAME, Api
-from tests.lifecycle.site import SAMPLE, Site, Snapshot
+from tests.lifecycle.site import SAMPLE, SOMEBODY_ELSES, Site, Snapshot
 
 TAGS = {"PatientName", "PatientSpeciesDescription", "BarcodeValue", "InstitutionName", "PatientID"}
 RECORD = {"OriginalAttributesSequence", "InstanceCoercionDateTime"}
@@ -34,8 +34,11 @@ FOLLOWS = {
 def broken(site: Site, outcome: str, deaths: Sequence[Snapshot], *, orderly: bool = False) -> list[str]:
     """Which guarantees do not hold of a sample that has ended as `outcome`, after these deaths.
 
-    `orderly` deaths were stops by SIGTERM: after them nothing at all is repeated.
+    `deleted` is the outcome of one whose folder retention took away after it had ended. `orderly` deaths were stops by
+    SIGTERM: after them nothing at all is repeated.
     """
+    if outcome == "deleted":
+        return [*_deletion(site, deaths), *_left_over(site)]
     return [
         *_during(site, deaths),
         *_places(site, outcome),
@@ -59,6 +62,35 @@ def _places(site: Site, outcome: str) -> Iterator[str]:
     kind = "done" if outcome == "done" else "failed"
     if (places := list(site.places())) != [f"{kind}/{SAMPLE}"]:
         yield f"in the end the sample is in {places}, not in {kind}"
+    yield from _left_over(site)
+
+
+def _deletion(site: Site, deaths: Sequence[Snapshot]) -> Iterator[str]:
+    """Its folder is gone, whole, and nothing else is; what is known of it stays, and no server hears of it."""
+    kind = str(site.layout.retention)
+    for number, death in enumerate(deaths, 1):
+        if death.places not in ((), (f"{kind}/{SAMPLE}",)):
+            yield f"after death {number} the sample was in {death.places}"
+        if death.places and not death.whole:
+            yield f"after death {number} half of the sample lay under its own name"
+    if places := list(site.places()):
+        yield f"in the end the sample is in {places}, and was to be deleted"
+    rows = [(row["state"], row["intent"], row["deleted_at"] is not None) for row in site.rows("submissions")]
+    if rows != [(kind, None, True)]:
+        yield f"the row says {rows}"
+    if [row["last_attempt"] for row in site.rows("attempts")] != [1]:
+        yield "the attempt number was forgotten"
+    told = [row for row in site.rows("history") if "retention" in str(row["text"])]
+    if len(told) != 1:
+        yield f"history tells of the deletion {len(told)} times"
+    for folder in (site.done, site.failed):
+        if not (folder / SOMEBODY_ELSES / "notes.txt").is_file():
+            yield f"what somebody else had put into {folder.name} was deleted"
+    if requests := len(site.apis.requests):
+        yield f"{requests} requests were made"
+
+
+def _left_over(site: Site) -> Iterator[str]:
     left = sorted(path.name for path in site.work.iterdir() if path.name != ".moichord-state")
     if left:
         yield f"work is not empty: {left}"

@@ -3,8 +3,9 @@
 Owns the start of a daemon under test, and nothing of its behaviour: what runs is `moichord.service.serve`. Threads are
 given their Python names in the kernel, so that a tracer finds them.
 
-One JSON object a line on standard input, {"config", "log", "gate"}: the daemon begins once the FIFO `gate` is opened
-for writing. Two lines come back for each: {"pid"} at once, {"status"} when it has ended (-9: killed).
+One JSON object a line on standard input, {"config", "log", "gate", "passed"}: the daemon begins once the FIFO `gate` is
+opened for writing. Its clocks are ahead by the seconds in the file `passed`, as soon as there is one. Two lines come
+back for each: {"pid"} at once, {"status"} when it has ended (-9: killed).
 """
 
 import ctypes
@@ -15,7 +16,9 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -42,6 +45,8 @@ def main() -> None:
         order = json.loads(line)
         pid = os.fork()
         if pid == 0:
+            if order["passed"] is not None:
+                _set_clocks_ahead(Path(order["passed"]))
             _run(Path(order["config"]), Path(order["log"]), Path(order["gate"]))
         _say(pid=pid)
         _, status = os.waitpid(pid, 0)
@@ -81,6 +86,14 @@ def _serve(config_file: Path) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
+
+
+def _set_clocks_ahead(passed: Path) -> None:
+    def ahead(real: Callable[[], float]) -> Callable[[], float]:
+        return lambda: real() + (float(passed.read_text()) if passed.exists() else 0.0)
+
+    for name in ("time", "monotonic"):
+        setattr(time, name, ahead(getattr(time, name)))
 
 
 def _name_threads() -> None:

@@ -5,9 +5,9 @@
     python -m tests.lifecycle.power_cuts 50 --seed 7   at other moments
 
 Folders and state lie on an ext4 file system each, and done on a third in some trials, so that no fsync of one makes
-another durable. ext4 writes nothing back on its own account here. At the cut every thread is stopped, the file systems
-are shut down without a flush of their journals, the daemon is killed, and all is mounted again under another boot
-number. What was written and not synced is gone. Disks that lie about a flush are not part of it.
+another durable. ext4 writes nothing back on its own account here (see `disks`). At the cut every thread is stopped, the
+file systems are shut down without a flush of their journals, the daemon is killed, and all is mounted again under
+another boot number. What was written and not synced is gone. Disks that lie about a flush are not part of it.
 
 The moment is just after a system call of one thread, given by its number, or when a request has arrived and is lost,
 or when it was carried out and is not answered yet. Some starts after a cut are cut as well. What was committed at a
@@ -18,114 +18,35 @@ it ends. Sites of broken guarantees are described by what is printed; their logs
 """
 
 import argparse
-import ctypes
-import fcntl
 import os
 import random
 import shutil
-import sqlite3
-import struct
 import subprocess
 import sys
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moichord.recovery import BOOT_ID
-from tests.lifecycle.campaign import ANSWER, ANSWERS, ARRIVAL, THREADS, Campaign, finish
+from tests.lifecycle.campaign import ANSWER, ANSWERS, ARRIVAL, Campaign, finish
 from tests.lifecycle.daemon import Daemon, Launcher, Trap, until
+from tests.lifecycle.disks import Disk, Machine, prove_the_cut
 from tests.lifecycle.guarantees import broken
-from tests.lifecycle.scenarios import Scenario, other_file_system, scenarios
-from tests.lifecycle.site import SAMPLE, Layout, Site, Snapshot
+from tests.lifecycle.power_cuts_judged import committed, lost
+from tests.lifecycle.scenarios import MAIN, Scenario, other_file_system, scenarios
+from tests.lifecycle.site import Layout, Site, Snapshot
 
 TRIALS = 6
-MAIN = THREADS[0]
-TRIPS = ("done", "done-elsewhere", "failed", "done-without-images", "failed-elsewhere", "retry-failed")
-SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN of Linux fs/ext4/ext4.h
-WITHOUT_FLUSH = struct.pack("I", 2)  # EXT4_GOING_FLAGS_NOLOGFLUSH
-# Nothing becomes durable by the way: no commit of the journal by time, no write-back at a rename over a file.
-OPTIONS = "loop,commit=3600,noauto_da_alloc,noinit_itable"
-SIZE = 24 << 20
+TRIPS = ("done", "done-elsewhere", "failed", "done-without-images", "failed-elsewhere", "retry-failed", "retention")
 # How often each kind of call is chosen; counts of the rest would drown what happens to folders.
 WEIGHTS = {"pwrite64": 2, "fdatasync": 2, ARRIVAL: 6, ANSWER: 12, "rename": 8, "renameat2": 12}
 OTHERS = 4
 AGAIN = 1 / 3
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Disk:
-    """An ext4 file system in a file, mounted at `where` while the context lasts."""
-
-    def __init__(self, file: Path, where: Path) -> None:
-        self._file = file
-        self.where = where
-
-    def __enter__(self) -> "Disk":
-        with self._file.open("wb") as file:
-            file.truncate(SIZE)
-        features = "lazy_itable_init=0,lazy_journal_init=0"
-        subprocess.run(["mkfs.ext4", "-q", "-F", "-E", features, self._file], check=True)
-        self.where.mkdir(parents=True, exist_ok=True)
-        self.mount()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.where.is_mount():
-            self.unmount()
-        self._file.unlink()
-
-    def mount(self) -> None:
-        subprocess.run(["mount", "-t", "ext4", "-o", OPTIONS, self._file, self.where], check=True)
-
-    def unmount(self) -> None:
-        subprocess.run(["umount", self.where], check=True)
-
-    def flush(self) -> None:
-        with self._opened() as descriptor:
-            if _libc.syncfs(descriptor):
-                raise OSError(ctypes.get_errno(), "syncfs", str(self.where))
-
-    def cut(self) -> None:
-        with self._opened() as descriptor:
-            fcntl.ioctl(descriptor, SHUTDOWN, WITHOUT_FLUSH)
-
-    @contextmanager
-    def _opened(self) -> Iterator[int]:
-        descriptor = os.open(self.where, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-
-class Machine:
-    """Disks that lose their power together; the first holds where the others are mounted."""
-
-    def __init__(self, disks: Sequence[Disk], boot_id: Path) -> None:
-        self._disks = disks
-        self._boot_id = boot_id
-
-    def flush(self) -> None:
-        for disk in self._disks:
-            disk.flush()
-
-    def cut(self) -> None:
-        for disk in self._disks:
-            disk.cut()
-
-    def boot(self) -> None:
-        """All disks again, as they are. Nothing may have a file of them open."""
-        for disk in reversed(self._disks):
-            disk.unmount()
-        for disk in self._disks:
-            disk.mount()
-        self._boot_id.write_text(f"{uuid.uuid4()}\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +64,6 @@ class Trial:
         return f"{self.number} {self.scenario.name}: {self.thread} after {self.trap.call} {self.trap.number}{after}"
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What the state shows to a reader while the daemon stands still."""
-
-    history: frozenset[int] = frozenset()
-    acknowledged: frozenset[str] = frozenset()
-    attempts: int = 0
-    states: tuple[str, ...] = ()  # of submissions that no move is decided for
-    analytics: bool = False
-
-
 @dataclass(slots=True)
 class Verdict:
     trial: Trial
@@ -167,7 +77,7 @@ def choose(scenario: Scenario, calls: dict[str, Counter[str]], number: int, seed
     """The same trial for the same seed and number, and the same calls of an undisturbed trip."""
     dice = random.Random(f"{seed} {number}")  # noqa: S311 - it is to be repeated
     # A retry is asked for before the daemon starts, so that its main thread, which is there at once, brings it back.
-    threads = (*THREADS, ANSWERS) if scenario.template is None else (MAIN, ANSWERS)
+    threads = (*scenario.threads, ANSWERS) if _acts_late(scenario) else (MAIN, ANSWERS)
     places = [(thread, call) for thread in threads for call, last in sorted(calls[thread].items()) if last]
     thread, call = dice.choices(places, [WEIGHTS.get(call, OTHERS) for _, call in places])[0]
     again = Trap(dice.choice(["fdatasync", "pwrite64", "fsync"]), dice.randint(1, 8), "STOP")
@@ -218,16 +128,16 @@ class _Starts:
     beside: Path
 
     def __call__(self, site: Site) -> Daemon:
-        return self.launcher.start(site.config, self.beside / "log", self.beside / "gate")
+        return self.launcher.start(site.config, self.beside / "log", self.beside / "gate", site.passed)
 
 
 def _live(trial: Trial, site: Site, machine: Machine, start: _Starts, verdict: Verdict) -> None:
     """Live the trip through, with its cuts."""
-    if trial.scenario.template is not None:
+    if not _acts_late(trial.scenario):
         trial.scenario.act(site)
     machine.flush()
     daemon = start(site)
-    if trial.scenario.template is None:
+    if _acts_late(trial.scenario):
         daemon.begin()
         assert daemon.wait_ready(), daemon.said()
         thread = _thread(trial, daemon)
@@ -251,6 +161,11 @@ def _live(trial: Trial, site: Site, machine: Machine, start: _Starts, verdict: V
     daemon.begin()
     assert daemon.wait_ready(), daemon.said()
     finish(trial.scenario, site, daemon)
+
+
+def _acts_late(scenario: Scenario) -> bool:
+    """Whether the trip begins beside a daemon that is ready; requests of people are there when it starts."""
+    return scenario.template is None or scenario.layout.retention is not None
 
 
 def _thread(trial: Trial, daemon: Daemon) -> int | None:
@@ -298,63 +213,6 @@ def _cut(site: Site, machine: Machine, daemon: Daemon, verdict: Verdict) -> int:
     after.analytics_finished |= before.analytics
     verdict.cuts.append(after)
     return len(before.acknowledged)
-
-
-def committed(site: Site) -> Committed:
-    """What the state shows to a reader; nothing while it is being made or opened."""
-    if not _is_open(site.state):
-        return Committed()
-    # No lock is waited for: whoever holds one stands still.
-    reader = sqlite3.connect(f"file:{site.state}?mode=ro", uri=True, timeout=0)
-    with suppress(sqlite3.OperationalError), closing(reader) as state:
-        history = frozenset(row[0] for row in state.execute("SELECT number FROM history"))
-        images = state.execute("SELECT sop_instance_uid FROM images WHERE acknowledged_at IS NOT NULL")
-        steps = state.execute("SELECT 1 FROM steps WHERE step = 'analytics' AND finished_at IS NOT NULL")
-        return Committed(
-            history,
-            frozenset(row[0] for row in images),
-            state.execute("SELECT coalesce(sum(last_attempt), 0) FROM attempts").fetchone()[0],
-            tuple(row[0] for row in state.execute("SELECT state FROM submissions WHERE intent IS NULL")),
-            steps.fetchone() is not None,
-        )
-    return Committed()
-
-
-def _is_open(state: Path) -> bool:
-    """Whether the index of the log is made (SQLite, walformat 2.1): a reader would wait ten seconds for it."""
-    index = state.with_name(f"{state.name}-shm")
-    header = index.read_bytes()[:96] if index.exists() else b""
-    return len(header) == 96 and header[:48] == header[48:] and header[12] == 1
-
-
-def lost(before: Committed, site: Site, after: Snapshot) -> Iterator[str]:
-    """What was committed before the cut and is not there, or not true, after it."""
-    if missing := before.history - {row["number"] for row in site.rows("history")}:
-        yield f"{len(missing)} committed rows of history are lost"
-    if missing_images := before.acknowledged - after.acknowledged:
-        yield f"{len(missing_images)} acknowledgements are lost"
-    if sum(row["last_attempt"] for row in site.rows("attempts")) < before.attempts:
-        yield "an attempt number is lost"
-    for state in before.states:
-        place = {"done": "done", "failed": "failed", "cancelled": "failed"}.get(state, "work")
-        if f"{place}/{SAMPLE}" not in after.places:
-            yield f"it was committed as {state}, and lies in {after.places or 'no place'}"
-
-
-def prove_the_cut(root: Path) -> None:
-    """RuntimeError if a cut keeps what was not synced, or loses what was: then no trial would show anything."""
-    with Disk(root / "proof.img", root / "proof") as disk:
-        for name in ("synced", "unsynced"):
-            (disk.where / name).mkdir()
-        (disk.where / "synced").rename(disk.where / "synced-renamed")
-        disk.flush()
-        (disk.where / "unsynced").rename(disk.where / "unsynced-renamed")
-        disk.cut()
-        disk.unmount()
-        disk.mount()
-        names = {path.name for path in disk.where.iterdir()} - {"lost+found"}
-    if names != {"synced-renamed", "unsynced"}:
-        raise RuntimeError(f"a power cut cannot be shown on this machine: after it there are {sorted(names)}")
 
 
 def run(trials: int, seed: int, lanes: int, boot_id: Path, root: Path) -> list[Verdict]:

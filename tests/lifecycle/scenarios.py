@@ -15,11 +15,17 @@ from tests.lifecycle.daemon import Daemon, Launcher, until
 from tests.lifecycle.site import SAMPLE, Layout, Site, site_at
 
 AN_HOUR = {"Retry-After": "3600"}
+MAIN = "main"
+THREADS = (MAIN, "intake", "worker-0", "queue-writer")
+HOUSEKEEPING = ("housekeeping", "queue-writer")
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A trip. `template` names the site it begins from; `known` whether the metadata API knows the sample."""
+    """A trip. `template` names the site it begins from; `known` whether the metadata API knows the sample.
+
+    `threads` are those that have something to do with it.
+    """
 
     name: str
     outcome: str
@@ -27,6 +33,7 @@ class Scenario:
     template: str | None = None
     layout: Layout = field(default_factory=Layout)
     known: bool = True
+    threads: tuple[str, ...] = THREADS
 
     @contextmanager
     def site(self, root: Path, templates: Path, server: Path | None = None) -> Iterator[Site]:
@@ -39,6 +46,9 @@ class Scenario:
 
     def over(self, site: Site) -> bool:
         """Whether the trip has come to its end."""
+        if self.layout.retention is not None:
+            site.let_time_pass()
+            return site.is_deleted()
         return site.open_requests() == 0 and site.state_now() == self.outcome
 
 
@@ -51,6 +61,10 @@ def scenarios(elsewhere: Path | None) -> list[Scenario]:
         Scenario("retry-failed", "done", _retry, template="failed"),
         Scenario("cancel", "cancelled", _cancel, template="waiting"),
         Scenario("retry-cancelled", "done", _retry, template="cancelled"),
+        Scenario("retention", "deleted", Site.grow_old, "done", Layout(retention="done"), threads=HOUSEKEEPING),
+        Scenario(
+            "retention-failed", "deleted", Site.grow_old, "failed", Layout(retention="failed"), threads=HOUSEKEEPING
+        ),
     ]
     if elsewhere is not None:
         far = Layout(elsewhere=elsewhere)
@@ -76,6 +90,9 @@ def make_templates(folder: Path, launcher: Launcher) -> None:
     with Scenario("failed", "failed", Site.drop, known=False).site(folder / "making-failed", folder) as site:
         _undisturbed(site, launcher, Site.drop, "failed")
         site.keep(folder / "failed")
+    with Scenario("done", "done", Site.drop).site(folder / "making-done", folder) as site:
+        _undisturbed(site, launcher, Site.drop, "done")
+        site.keep(folder / "done")
     with Scenario("waiting", "waiting", Site.drop).site(folder / "making-waiting", folder) as site:
         site.apis.fail_for(lambda r: r.api is Api.UPLOAD and len(site.apis.instances) > 0, status=429, headers=AN_HOUR)
         _undisturbed(site, launcher, Site.drop, "waiting")
@@ -88,7 +105,7 @@ def make_templates(folder: Path, launcher: Launcher) -> None:
 
 
 def start(site: Site, launcher: Launcher) -> Daemon:
-    return launcher.start(site.config, site.root / "log", site.root / "gate")
+    return launcher.start(site.config, site.root / "log", site.root / "gate", site.passed)
 
 
 def _undisturbed(site: Site, launcher: Launcher, act: Callable[[Site], None], state: str) -> None:

@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from moichord.clock import SystemClock
 from moichord.queue.database import Database
 from moichord.queue.requests import Requests
 from moichord.queue.views import Views
-from moichord.sample import Api
+from moichord.sample import RECEIPT_NAME, Api
 from moichord.sandbox.received import Received
 from moichord.sandbox.stand_in import StandInApis
 from tests.builders import image_bytes
@@ -26,6 +26,7 @@ from tests.builders import image_bytes
 SAMPLE = "MO-1001"
 IMAGES = 3
 OVERVIEW = "scan/overview.xml"
+SOMEBODY_ELSES = "somebody-elses"
 FINISHED = {"done", "failed", "cancelled"}
 
 # An hour to the next try, and a step of a day: nothing but what a scenario does moves a waiting sample.
@@ -38,17 +39,18 @@ metadata: {{url: "{metadata}", key: {{env: MD_KEY}}}}
 upload: {{url: "{upload}", key: {{env: U_KEY}}, concurrency: 1}}
 analytics: {{url: "{analytics}", key: {{env: A_KEY}}}}
 retry: {{first_delay: 50ms, max_delay: 1s}}
-archive: {{images: {images}}}
+archive: {{images: {images}, retention: {{{retention}}}}}
 workers: 1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What differs from the plain case: where finished samples go, and which images are kept."""
+    """What differs from the plain case: where finished samples go, which images are kept, what is deleted when old."""
 
     elsewhere: Path | None = None
     images: str = "updated"
+    retention: str | None = None  # done or failed
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class Snapshot:
     received: Counter[str]
     analytics_finished: bool
     places: tuple[str, ...]
+    whole: bool  # whether all files that were received are in the first of these places
 
 
 @dataclass(slots=True)
@@ -111,6 +114,7 @@ class Site:
             done=self.done,
             failed=self.failed,
             images=self.layout.images,
+            retention="" if self.layout.retention is None else f"{self.layout.retention}: 30d",
             metadata=self.apis.url(Api.METADATA),
             upload=self.apis.url(Api.UPLOAD),
             analytics=self.apis.url(Api.ANALYTICS),
@@ -124,6 +128,31 @@ class Site:
         for name, data in self.received.items():
             (hidden / name).write_bytes(data)
         hidden.rename(self.inbox / SAMPLE)
+
+    @property
+    def passed(self) -> Path:
+        """A file with the seconds by which the daemon's clocks are ahead."""
+        return self.root / "passed"
+
+    def let_time_pass(self) -> None:
+        """A quarter of an hour: longer than a clock must have been steady for its time to be believed."""
+        ahead = float(self.passed.read_text()) if self.passed.exists() else 0.0
+        new = self.passed.with_suffix(".new")
+        new.write_text(str(ahead + 900))
+        new.replace(self.passed)
+
+    def grow_old(self) -> None:
+        """The sample ended 40 days ago. A folder beside it was put there by somebody else."""
+        with closing(sqlite3.connect(self.state, timeout=5)) as connection:
+            connection.execute("UPDATE submissions SET finished_at = finished_at - 40 * 86400")
+            connection.commit()
+        for folder in (self.done, self.failed):
+            (folder / SOMEBODY_ELSES).mkdir()
+            (folder / SOMEBODY_ELSES / "notes.txt").write_text("to be kept\n")
+
+    def is_deleted(self) -> bool:
+        """Whether the deletion of the sample's folder is committed."""
+        return bool(self._asked("SELECT deleted_at FROM submissions WHERE intent IS NULL"))
 
     def before_answer(self, number: int, act: Callable[[], None]) -> None:
         """Call `act` when the servers have carried out the `number`th request from now on, and not yet answered it."""
@@ -202,13 +231,21 @@ class Site:
         uploads = self.apis.requests.calls(Api.UPLOAD)
         received = Counter(str(request.idempotency_key) for request in uploads)
         received["analytics"] = len(self.apis.requests.calls(Api.ANALYTICS))
-        return Snapshot(acknowledged, received, steps.get("analytics") is not None, tuple(self.places()))
+        places = tuple(self.places())
+        return Snapshot(acknowledged, received, steps.get("analytics") is not None, places, self._is_whole(places))
+
+    def _is_whole(self, places: Sequence[str]) -> bool:
+        if not places:
+            return False
+        kind, _, name = places[0].partition("/")
+        folder = (self.done if kind == "done" else self.failed if kind == "failed" else self.inbox) / name
+        return all((folder / file).is_file() for file in (*self.received, RECEIPT_NAME))
 
     def places(self) -> Iterator[str]:
         """Where a folder of the sample lies under its own name."""
         for folder in (self.inbox, self.done, self.failed):
             for path in folder.iterdir() if folder.exists() else ():
-                if not path.name.startswith(".moichord-"):
+                if not path.name.startswith((".moichord-", SOMEBODY_ELSES)):
                     yield f"{folder.name}/{path.name}"
         for path in self.work.glob("*/*") if self.work.exists() else ():
             if not path.name.startswith(".moichord-"):
