@@ -8,6 +8,9 @@ import threading
 import time
 from typing import Protocol
 
+LARGEST_STEP = 60.0
+"""Seconds by which the wall clock may leave the monotonic one and still count as corrected, not as set."""
+
 
 class Clock(Protocol):
     """What a module may ask of time. Tests pass a clock whose hands they move themselves."""

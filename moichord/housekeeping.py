@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from moichord.clock import Clock
+from moichord.clock import LARGEST_STEP, Clock
 from moichord.errors import Hold
 from moichord.queue.interruptions import Interruptions
 from moichord.queue.retained import Retained
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 RETENTION_SECONDS = 3600.0
 STEADY_SECONDS = 600.0
-LARGEST_STEP = 60.0
 FOLDERS_AT_ONCE = 20
 DAY = 86400.0
 

@@ -6,7 +6,8 @@ not know SQL, HTTP or files. No error leaves it.
 While the API's circuit is open nothing counts. A transient failure counts only if the same API answered another
 request well since the last one that counted, so that a dead server spends no sample's tries. A submission that drew
 outage answers on three turns while others succeeded is a suspect: its outage answers no longer open the circuit, and
-each counts for which others have succeeded since the one before.
+each counts for which others have succeeded since the one before. Time alone ends nothing: who is given up after
+`give_up_after` has had at least one try that counted.
 """
 
 from collections.abc import Callable
@@ -118,7 +119,7 @@ def decide(
     tries = record.tries + int(counted)
     if counted and tries >= policy.max_tries:
         return GiveUp(f"given up after {tries} {'try' if tries == 1 else 'tries'}", counted)
-    if record.elapsed >= policy.give_up_after:
+    if tries and record.elapsed >= policy.give_up_after:
         return GiveUp(f"given up after {record.elapsed / 3600:.1f} h", counted)
     return RetryAt(at, counted)
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from moichord.clock import Bell, Clock
+from moichord.clock import Bell
 from moichord.conclusion import Conclusion
 from moichord.errors import (
     ApiFailure,
@@ -27,6 +27,7 @@ from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.journal import QueueJournal
 from moichord.queue.rows import IllegalTransition
+from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.retry import GiveUp, Policy
 from moichord.sample import State, Step, Submission, printable
@@ -117,7 +118,7 @@ class Turns:
         conclusion: Conclusion,
         spool: Spool,
         storage: Storage,
-        clock: Clock,
+        time: Timekeeper,
         rules: Callable[[], Rules],
         cancellations: Cancellations,
     ) -> None:
@@ -127,7 +128,8 @@ class Turns:
         self._conclusion = conclusion
         self._spool = spool
         self._storage = storage
-        self._clock = clock
+        self._time = time
+        self._clock = time.clock
         self._rules = rules
         self._cancellations = cancellations
         self._troubles: dict[str, tuple[int, str]] = {}
@@ -154,7 +156,7 @@ class Turns:
         rules = self._rules()
         journal = QueueJournal(
             self._database,
-            self._clock,
+            self._time,
             self._circuits,
             submission,
             lambda: self._why_stop(trip),

@@ -13,7 +13,7 @@ from moichord.queue import migrations
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember
 from moichord.queue.schema import submissions
-from moichord.queue.transitions import exclude_time
+from moichord.queue.timekeeping import exclude_time
 from moichord.sample import State, Submission
 
 s = submissions.c

@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from moichord import retry
-from moichord.clock import Clock
 from moichord.errors import ApiFailure, ApiOutage, Stopped
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, image_of, image_row, step_of
 from moichord.queue.schema import images, steps, submissions
+from moichord.queue.timekeeping import Timekeeper
 from moichord.retry import Record
 from moichord.sample import Api, Image, Step, StepRecord, Submission
 
@@ -79,13 +79,13 @@ class QueueJournal:
     def __init__(
         self,
         database: Database,
-        clock: Clock,
+        time: Timekeeper,
         circuits: Circuits,
         submission: Submission,
         must_stop: Callable[[], str | None],
     ) -> None:
         self._database = database
-        self._clock = clock
+        self._time = time
         self._circuits = circuits
         self._must_stop = must_stop
         self.submission = submission
@@ -101,10 +101,10 @@ class QueueJournal:
 
     def advance(self, step: Step, result: Any, begins: Step | None, planned: Sequence[Image] | None = None) -> None:
         """Result of `step`, its images where it is the tags step, and the intent of the next step: one commit."""
-        now = self._clock.now()
         of = self.submission.uuid
 
         def unit(connection: Connection) -> None:
+            now = self._time.now(connection)
             if planned is not None:
                 connection.execute(_FORGET_IMAGES, {"of": of})
                 if planned:
@@ -125,7 +125,7 @@ class QueueJournal:
             row = {
                 "submission": of,
                 "step": str(step),
-                "started_at": self._clock.now(),
+                "started_at": self._time.now(connection),
                 "held_before": connection.execute(_HELD, {"of": of}).scalar_one(),
                 "tries": 0,
                 "failures": 0,
@@ -143,7 +143,7 @@ class QueueJournal:
 
     def unchanged_for(self, manifest: str) -> float | None:
         """Seconds since the sample's files were last seen to change, remembering a change; None if none since taken."""
-        now = self._clock.now()
+        now = self._time.clock.now()
         of = self.submission.uuid
         with self._database.read() as connection:
             row = connection.execute(_SEEN_AT, {"of": of}).one()
@@ -212,7 +212,7 @@ class QueueJournal:
         self, image: Image, status: int, reply: Any, *, already_stored: bool, tail_digest: str | None
     ) -> None:
         """Result: the server has `image`; never sent again."""
-        now = self._clock.now()
+        now = self._time.clock.now()
         values = {
             "which": image.number,
             "now": now,

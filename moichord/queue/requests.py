@@ -17,7 +17,7 @@ from moichord.queue.database import Database
 from moichord.queue.endings import Reopening
 from moichord.queue.rows import remember, submission_of
 from moichord.queue.schema import requests, submissions
-from moichord.queue.transitions import exclude_time
+from moichord.queue.timekeeping import PAUSED_AT, exclude_time
 from moichord.sample import FINISHED, STEPS, Image, State, Step, StepRecord, Submission, printable
 
 _ASK = requests.insert()
@@ -105,8 +105,8 @@ class Requests:
         now = self._clock.now()
 
         def unit(connection: Connection) -> None:
-            if migrations.fact(connection, "paused_at") is None:
-                migrations.set_fact(connection, "paused_at", now)
+            if migrations.fact(connection, PAUSED_AT) is None:
+                migrations.set_fact(connection, PAUSED_AT, now)
 
         self._database.write(unit)
 
@@ -115,16 +115,16 @@ class Requests:
         now = self._clock.now()
 
         def unit(connection: Connection) -> None:
-            since = migrations.fact(connection, "paused_at")
+            since = migrations.fact(connection, PAUSED_AT)
             if isinstance(since, float | int):
                 exclude_time(connection, max(0.0, now - since))
-                migrations.set_fact(connection, "paused_at", None)
+                migrations.set_fact(connection, PAUSED_AT, None)
 
         self._database.write(unit)
 
     def is_paused(self) -> bool:
         with self._database.read() as connection:
-            return migrations.fact(connection, "paused_at") is not None
+            return migrations.fact(connection, PAUSED_AT) is not None
 
 
 def reopening(

@@ -9,16 +9,16 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, func, select, update
 
 from moichord import retry
-from moichord.clock import Clock
 from moichord.errors import ApiFailure, ApiOutage
 from moichord.outage import LONGEST_RETRY_AFTER, Circuit
 from moichord.queue import migrations
 from moichord.queue.circuits import Circuits, held_api, holder_name
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember, submission_of
-from moichord.queue.schema import history, steps, submissions
+from moichord.queue.schema import steps, submissions
+from moichord.queue.timekeeping import Timekeeper
 from moichord.retry import Decision, GiveUp, HoldForApi, Policy, Record
-from moichord.sample import FINISHED, Api, State, Step, Submission
+from moichord.sample import Api, State, Step, Submission
 
 s = submissions.c
 _PROCESSING = s.state == str(State.PROCESSING)
@@ -72,11 +72,6 @@ _WAIT = (
         held_since=bindparam("since"),
     )
 )
-_ADD_HELD = (
-    update(submissions)
-    .where(s.state.in_([str(state) for state in State if state not in FINISHED]), s.held_since.is_(None))
-    .values(held_seconds=s.held_seconds + bindparam("more"))
-)
 _STEP = select(steps).where(steps.c.submission == bindparam("of"), steps.c.step == bindparam("at_step"))
 _COUNT_FAILURE = (
     update(steps)
@@ -90,23 +85,22 @@ _COUNT_FAILURE = (
 )
 _ONE = select(submissions).where(s.uuid == bindparam("of"))
 _LEFT_PROCESSING = select(submissions).where(_PROCESSING)
-_LAST_SIGN_OF_LIFE = select(func.max(history.c.at))
 
 
 class Transitions:
     """The verbs. Each names the old state in its WHERE clause and checks that exactly one row changed."""
 
-    def __init__(self, database: Database, clock: Clock, circuits: Circuits, owner: str) -> None:
+    def __init__(self, database: Database, time: Timekeeper, circuits: Circuits, owner: str) -> None:
         self._database = database
-        self._clock = clock
+        self._time = time
         self._circuits = circuits
         self._owner = owner
 
     def claim(self) -> Submission | None:
         """The next submission to process: one whose time has come, or the probe of an open circuit."""
-        now = self._clock.now()
 
         def unit(connection: Connection) -> Submission | None:
+            now = self._time.now(connection)
             if migrations.fact(connection, "paused_at") is not None:
                 return None
             suspect = connection.execute(_SUSPECT).first()
@@ -127,8 +121,7 @@ class Transitions:
 
     def claim_this(self, submission: Submission) -> Submission:
         """Claim a submission that is not being processed, whether or not its time has come: for cancel."""
-        now = self._clock.now()
-        return self._database.write(lambda connection: self._claim(connection, submission, now))
+        return self._database.write(lambda connection: self._claim(connection, submission, self._time.now(connection)))
 
     def _claim(self, connection: Connection, found: Submission, now: float, probing: Api | None = None) -> Submission:
         api = None if probing is None else str(probing)
@@ -151,18 +144,17 @@ class Transitions:
 
     def release(self, submission: Submission, why: str) -> None:
         """The daemon stops: the submission waits for its next run, and nothing counts."""
-        self._wait(submission, why, None, self._clock.now(), None)
+        self._wait(submission, why, None, 0.0, None)
 
     def hold(self, submission: Submission, reason: str, held_by: str, seconds: float | None) -> None:
         """Nothing is wrong with the sample; it waits for what holds it, or for `seconds`."""
-        now = self._clock.now()
-        self._wait(submission, reason, None, None if seconds is None else now + seconds, held_by)
+        self._wait(submission, reason, None, seconds, held_by)
 
     def defer(self, submission: Submission, step: Step, failure: ApiFailure, policy: Policy) -> Decision:
         """A request of `step` failed: decide what follows, and write it, unless the decision is to give up."""
-        now = self._clock.now()
 
         def unit(connection: Connection) -> Decision:
+            now = self._time.now(connection)
             circuit = self._circuits.read(connection, failure.api)
             record = self._record(connection, submission, step, now)
             decision = retry.decide(failure, record, circuit, policy, now)
@@ -190,9 +182,9 @@ class Transitions:
 
     def postpone(self, submission: Submission, step: Step, problem: str, policy: Policy) -> int | None:
         """Something unforeseen broke: a try of `step`, later again; None when the tries are spent."""
-        now = self._clock.now()
 
         def unit(connection: Connection) -> int | None:
+            now = self._time.now(connection)
             record = self._record(connection, submission, step, now)
             values = _counted(submission, step, record, problem, tries=record.tries + 1)
             connection.execute(_COUNT_FAILURE, values)
@@ -204,9 +196,16 @@ class Transitions:
 
         return self._database.write(unit)
 
-    def _wait(self, submission: Submission, why: str, mend: str | None, at: float | None, held_by: str | None) -> None:
+    def _wait(
+        self, submission: Submission, why: str, mend: str | None, seconds: float | None, held_by: str | None
+    ) -> None:
         holder = held_api(held_by) or held_by
-        self._database.write(lambda connection: self._write_wait(connection, submission, why, mend, at, holder, None))
+
+        def unit(connection: Connection) -> None:
+            at = None if seconds is None else self._time.now(connection) + seconds
+            self._write_wait(connection, submission, why, mend, at, holder, None)
+
+        self._database.write(unit)
 
     def _write_wait(
         self,
@@ -218,7 +217,7 @@ class Transitions:
         held_by: Api | str | None,
         step: Step | None,
     ) -> None:
-        now = self._clock.now()
+        now = self._time.now(connection)
         if isinstance(held_by, Api) and at is None:
             circuit = self._circuits.read(connection, held_by)
             mend = mend or circuit.remedy
@@ -238,14 +237,7 @@ class Transitions:
 
     def exclude_downtime(self) -> None:
         """For recovery, before all else: the time since the last change is not the submissions' own."""
-        now = self._clock.now()
-
-        def unit(connection: Connection) -> None:
-            since: float | None = connection.execute(_LAST_SIGN_OF_LIFE).scalar()
-            if since is not None and migrations.fact(connection, "paused_at") is None:
-                exclude_time(connection, max(0.0, now - since))
-
-        self._database.write(unit)
+        self._database.write(self._time.begin)
 
     def left_processing(self) -> list[Submission]:
         """For recovery: submissions that an earlier run was processing when it ended."""
@@ -284,8 +276,3 @@ def _counted(submission: Submission, step: Step, record: Record, problem: str, *
         "new_outage_successes": record.outage_successes,
         "new_last_problem": problem,
     }
-
-
-def exclude_time(connection: Connection, seconds: float) -> None:
-    """The daemon was paused or down: that time is not the submissions' own; those held count it already."""
-    connection.execute(_ADD_HELD, {"more": seconds})

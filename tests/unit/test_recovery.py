@@ -40,7 +40,7 @@ def break_off(lab: House) -> None:
 
 
 def journal(lab: House, submission: Submission) -> QueueJournal:
-    return QueueJournal(lab.database, lab.clock, lab.rooms.turns._circuits, submission, lambda: None)
+    return QueueJournal(lab.database, lab.rooms.turns._time, lab.rooms.turns._circuits, submission, lambda: None)
 
 
 def test_a_sample_that_breaks_moichord_off_twice_is_set_aside_and_says_so(

@@ -63,9 +63,16 @@ def test_one_try_means_one() -> None:
 
 
 def test_it_is_given_up_after_a_time() -> None:
-    late = Record(successes_seen=10, elapsed=3 * DAY)
+    late = Record(tries=1, successes_seen=10, elapsed=3 * DAY)
     assert decided(transient(), late) == GiveUp("given up after 72.0 h")
-    assert isinstance(decided(transient(), Record(successes_seen=10, elapsed=3 * DAY - 1)), RetryAt)
+    assert isinstance(decided(transient(), Record(tries=1, successes_seen=10, elapsed=3 * DAY - 1)), RetryAt)
+
+
+def test_it_is_not_given_up_after_a_time_without_a_try_that_counted() -> None:
+    untried = Record(successes_seen=10, elapsed=30 * DAY)
+    assert decided(transient(), untried) == RetryAt(NOW + 2, counted=False)
+    first = Record(successes_seen=9, elapsed=30 * DAY)
+    assert decided(transient(), first) == GiveUp("given up after 720.0 h", counted=True)
 
 
 @pytest.mark.parametrize("failure", [ApiRefusal("no", api=Api.UPLOAD), SampleUnknown("who?", api=Api.METADATA)])

@@ -15,6 +15,7 @@ from moichord.queue.database import Database
 from moichord.queue.endings import Endings
 from moichord.queue.journal import QueueJournal
 from moichord.queue.requests import Requests
+from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.retry import Decision, GiveUp, HoldForApi, Policy
@@ -35,7 +36,8 @@ class Queue:
         self.state_uuid = self.database.open()
         self.circuits = Circuits(clock)
         self.arrivals = Arrivals(self.database, clock)
-        self.transitions = Transitions(self.database, clock, self.circuits, owner="this run")
+        self.time = Timekeeper(clock)
+        self.transitions = Transitions(self.database, self.time, self.circuits, owner="this run")
         self.endings = Endings(self.database, clock, self.circuits, owner="this run")
         self.requests = Requests(self.database, clock)
         self.views = Views(self.database)
@@ -55,7 +57,7 @@ class Queue:
         return claimed
 
     def journal(self, submission: Submission, must_stop: str | None = None) -> QueueJournal:
-        return QueueJournal(self.database, self.clock, self.circuits, submission, lambda: must_stop)
+        return QueueJournal(self.database, self.time, self.circuits, submission, lambda: must_stop)
 
     def reach(self, submission: Submission, step: Step, *, images: int = 1) -> QueueJournal:
         """Do the steps before `step`, as far as they are not done, and begin it."""

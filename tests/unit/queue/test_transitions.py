@@ -220,8 +220,15 @@ def test_give_up_after_is_over_only_without_the_time_held(queue: Queue, clock: F
     queue.transitions.hold(submission, "the share is gone", "disk", 10 * DAY)
     clock.advance(10 * DAY)
     assert isinstance(queue.turn(queue.claim(), Step.UPLOAD, transient()), RetryAt)
+    another_succeeds(queue)
     clock.advance(3 * DAY)
-    assert queue.turn(queue.claim(), Step.UPLOAD, transient()) == GiveUp("given up after 72.0 h")
+    assert queue.turn(queue.claim(), Step.UPLOAD, transient()) == GiveUp("given up after 72.0 h", counted=True)
+
+
+def another_succeeds(queue: Queue) -> None:
+    (other,) = queue.drop("OTHER")
+    queue.turn(queue.transitions.claim_this(other), Step.UPLOAD, None)
+    queue.finish(queue.transitions.claim_this(other))
 
 
 def test_give_up_after_is_over_only_without_the_time_paused(queue: Queue, clock: FakeClock) -> None:
@@ -262,6 +269,7 @@ def test_time_paused_and_down_at_once_is_excluded_once(folder: Path, clock: Fake
     with opened(folder / "state.db", clock) as queue:
         queue.transitions.exclude_downtime()
         queue.requests.resume()
+        another_succeeds(queue)
         clock.advance(3 * DAY)
         assert isinstance(queue.turn(queue.claim(), Step.UPLOAD, transient()), GiveUp)
 

@@ -15,6 +15,7 @@ from moichord.queue.database import Database
 from moichord.queue.endings import Endings
 from moichord.queue.journal import QueueJournal
 from moichord.queue.requests import Requests
+from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.receipt import receipt, receipt_text
@@ -60,7 +61,8 @@ class Lab:
         circuits = Circuits(self.clock)
         self._circuits = circuits
         self.arrivals = Arrivals(self.database, self.clock)
-        self.transitions = Transitions(self.database, self.clock, circuits, "test")
+        self.time = Timekeeper(self.clock)
+        self.transitions = Transitions(self.database, self.time, circuits, "test")
         self.endings = Endings(self.database, self.clock, circuits, "test")
         self.requests = Requests(self.database, self.clock)
         self.bulletin = Bulletin(self.database)
@@ -100,7 +102,7 @@ class Lab:
         return self.now(submission)
 
     def journal(self, submission: Submission) -> QueueJournal:
-        return QueueJournal(self.database, self.clock, self._circuits, submission, lambda: None)
+        return QueueJournal(self.database, self.time, self._circuits, submission, lambda: None)
 
     def sent(self, submission: Submission, count: int) -> None:
         """That many of its images are acknowledged."""
