@@ -139,7 +139,7 @@ class Service:
     def _share_is_there(self, rooms: Rooms) -> bool:
         """Wait for a share that is not mounted yet, and say once that it is missing; False if the daemon is to stop."""
         said = None
-        while (problem := rooms.intake.absence() or rooms.spool.absence()) is not None:
+        while (problem := _absence(rooms)) is not None:
             if problem != said:
                 log.error("%s; waiting for it", problem)
                 rooms.attendant.announce([problem])
@@ -235,3 +235,14 @@ class Service:
     def _stop_requests(self) -> None:
         for client in self._clients.values():
             client.stop_now()
+
+
+def _absence(rooms: Rooms) -> str | None:
+    """The share to wait for before anything is made of what is not there.
+
+    That of done or failed is waited for only where a sample is on its way back from there: all else can go on.
+    """
+    problem = rooms.intake.absence() or rooms.spool.absence() or rooms.storage.unmounted("work")
+    if problem is None and rooms.endings.half_brought_back():
+        problem = rooms.storage.unmounted("done", "failed")
+    return problem

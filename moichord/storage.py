@@ -2,7 +2,7 @@
 
 Owns what is known of the four places that are written (state, work, done, failed), and says once when one of them
 fails and once when it serves again. It must not know samples; it never writes to what it looks at. Errors: `Hold` from
-`require` and `require_place`.
+`require` and `require_place`; StateUnwritable where the state cannot be read.
 
     state   too little space   nothing begins
     work    gone               nothing begins
@@ -11,7 +11,8 @@ fails and once when it serves again. It must not know samples; it never writes t
     failed  gone, read-only    nothing is filed in failed
 
 A share that was mounted and is not any more leaves an empty folder behind, and what were filed there would be hidden
-when it comes back. So the mount points are remembered as long as the daemon runs.
+when it comes back. So the mount points are remembered, across restarts too; an administrator who has moved a folder to
+another file system for good says so with `moichord check --accept-folders`.
 """
 
 import logging
@@ -20,11 +21,12 @@ import shutil
 import stat
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
-from moichord.errors import Hold
+from moichord.errors import Hold, StateUnwritable
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,15 @@ HELD_BY: Mapping[Key, str] = {key: f"disk:{key}" for key in PLACES}
 """What `held_by` says of a submission that waits for one of them."""
 
 GIB = 2**30
+ACCEPT = "if it lies elsewhere now for good: moichord check --accept-folders"
+
+
+class Mounts(Protocol):
+    """What is remembered of mount points across restarts, by folder. StateUnwritable leaves it."""
+
+    def known(self) -> Mapping[Path, Path]: ...
+
+    def remember(self, found: Mapping[Path, Path]) -> None: ...
 
 
 def free_space(path: Path) -> int:
@@ -59,6 +70,7 @@ class Storage:
         places: Mapping[Key, Path],
         min_free: int,
         work_is_ours: Callable[[], bool],
+        mounts: Mounts,
         free: Callable[[Path], int] = free_space,
     ) -> None:
         self._places = places
@@ -66,8 +78,18 @@ class Storage:
         self._work_is_ours = work_is_ours
         self._free = free
         self._lock = threading.Lock()
-        self._mounts: dict[Key, Path] = {}
+        self._mounts = mounts
+        self._mounted: dict[Path, Path] = {}
+        self._unsaved: set[Path] = set()
         self._known: dict[Key, Problem] = {}
+
+    def unmounted(self, *keys: Key) -> str | None:
+        """Why one of these places is not the one that served before; None if each is, or cannot be looked at."""
+        for key in keys:
+            with suppress(OSError):
+                if (problem := self._unmounted(key, self._places[key])) is not None:
+                    return problem
+        return None
 
     def look(self) -> None:
         """Look at every place, and say what is new."""
@@ -149,16 +171,44 @@ class Storage:
     def _absence(self, key: Key, path: Path) -> str | None:
         if not stat.S_ISDIR(path.stat().st_mode):
             return f"{_NAME[key]} is not there ({path} is not a folder)"
-        mount = mount_point(path)
-        known = self._mounts.setdefault(key, mount)
-        if mount != known and known.is_relative_to(mount):
-            return f"the share of {_NAME[key]} is not mounted ({known})"
-        self._mounts[key] = mount
+        if (unmounted := self._unmounted(key, path)) is not None:
+            return unmounted
         if key == "work" and not self._work_is_ours():
             return f"{_NAME[key]} is not there ({path} does not carry the mark of this state)"
         if not os.access(path, os.W_OK | os.X_OK):
             return f"{_NAME[key]} cannot be written ({path})"
         return None
+
+    def _unmounted(self, key: Key, path: Path) -> str | None:
+        mount = mount_point(path)
+        if self._mounted.get(path) == mount and path not in self._unsaved:
+            return None
+        # Read again each time: what is missing may have been accepted meanwhile. A state knows its own place by itself.
+        known = {} if key == "state" else self._mounts.known()
+        missing = missing_mount(path, known.get(path, self._mounted.get(path)))
+        if missing is not None and not (key == "work" and self._work_is_ours()):
+            return f"the share of {_NAME[key]} is not mounted ({missing}; {ACCEPT})"
+        self._mounted[path] = mount
+        if key != "state" and known.get(path) != mount:
+            self._remember(path, mount)
+        return None
+
+    def _remember(self, path: Path, mount: Path) -> None:
+        self._unsaved.add(path)
+        with suppress(StateUnwritable):  # said by whoever has more to write; tried again at the next look
+            self._mounts.remember({path: mount})
+            self._unsaved.discard(path)
+
+
+def missing_mount(path: Path, known: Path | None) -> Path | None:
+    """The mount point at which the file system of `path` is missing, if it was `known`. Raises OSError.
+
+    A link that leads elsewhere now was changed by somebody: nothing is missing.
+    """
+    if known is None or not path.resolve(strict=True).is_relative_to(known):
+        return None
+    mount = mount_point(path)
+    return known if mount != known and known.is_relative_to(mount) else None
 
 
 def mount_point(path: Path) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from moichord import durable
 from moichord.checks.finding import Finding, failed, ok, warning
+from moichord.checks.mounts import check_mounts
 from moichord.config import Folders, Settings
 from moichord.errors import FoldersUnwritable, MoichordError
 from moichord.inbox.doorbell import Doorbell
@@ -38,6 +39,7 @@ def check_places(settings: Settings) -> Iterator[Finding]:
             "Run it as that user too: sudo -u moichord moichord check",
         )
     yield from (_folder(key, folder) for key, folder in _places(folders).items())
+    yield from check_mounts(settings)
     yield from _mount_marker(folders.inbox, settings.watch.mount_marker)
     yield _work(folders.inbox, folders.work)
     yield from _not_takable(folders.inbox)

@@ -85,14 +85,17 @@ def _next(made: "Made", entrance: Entrance) -> Iterable[str]:
 @click.command()
 @click.option("--offline", is_flag=True, help="Leave the three APIs alone.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: a stable schema, version 1.")
+@click.option(
+    "--accept-folders", is_flag=True, help="Done and failed have moved to another file system: here they belong now."
+)
 @click.pass_obj
-def check(entrance: Entrance, offline: bool, as_json: bool) -> int:
+def check(entrance: Entrance, offline: bool, as_json: bool, accept_folders: bool) -> int:
     """Test the configuration and everything that will be used, without causing work.
 
     Exit code 78 if the configuration is wrong, 1 if something else would fail.
     """
-    from moichord import logs
-    from moichord.checks import Finding, Result, check_places, check_servers
+    from moichord import checks, logs
+    from moichord.checks import Finding, Result
     from moichord.clock import SystemClock
 
     path = entrance.config_path()
@@ -105,9 +108,12 @@ def check(entrance: Entrance, offline: bool, as_json: bool) -> int:
         print_json(_report(findings))
         return invalid.exit_code
     logs.setup(level="error", stream=sys.stderr, secrets=settings.secrets())
-    findings = [Finding("configuration", Result.OK, f"{path} is valid."), *check_places(settings)]
+    findings = [Finding("configuration", Result.OK, f"{path} is valid.")]
+    if accept_folders:
+        findings += checks.accept_folders(settings)
+    findings += checks.check_places(settings)
     if not offline:
-        findings += check_servers(settings, SystemClock())
+        findings += checks.check_servers(settings, SystemClock())
     if as_json:
         print_json(_report(findings))
     else:

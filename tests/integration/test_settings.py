@@ -193,3 +193,57 @@ def test_failed_on_another_file_system_gets_the_sample_as_received_and_retry_bri
 
     assert_complete(daemon, daemon.wait_until_done(SAMPLE), apis, original)
     assert list(failed.iterdir()) == []
+
+
+@pytest.fixture
+def share_of_done(make_daemon: MakeDaemon, apis: StandInApis, originals: Path) -> Iterator[Daemon]:
+    """A daemon that stopped after it had filed a sample in done, a share; at its next start the share is missing."""
+    daemon = make_daemon()
+    mount(daemon.done)
+    try:
+        daemon.start()
+        samples.drop(samples.small_sample(originals / "BEFORE", images=1), daemon.inbox)
+        daemon.wait_until_done("BEFORE")
+        assert daemon.stop() == 0
+        unmount(daemon.done)
+        samples.drop(samples.small_sample(originals / SAMPLE, images=1), daemon.inbox)
+        yield daemon
+    finally:
+        daemon.close()
+        subprocess.run(["umount", "--lazy", str(daemon.done)], check=False, capture_output=True)
+
+
+def mount(folder: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=True)
+
+
+def unmount(folder: Path) -> None:
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.needs("root")
+def test_a_share_that_is_missing_when_the_machine_boots_is_waited_for_although_its_mount_point_is_there(
+    share_of_done: Daemon, apis: StandInApis
+) -> None:
+    daemon = share_of_done.start()
+    held = daemon.wait_until(SAMPLE, State.WAITING)
+    assert held.held_by == "disk:done"
+    assert len(apis.requests.calls(Api.ANALYTICS)) == 2, "all that needs no disk is done"
+    checked = daemon.command("check", "--offline")
+    assert (checked.returncode, f"is not mounted ({daemon.done})" in " ".join(checked.stdout.split())) == (1, True)
+    assert list(daemon.done.iterdir()) == []
+    mount(daemon.done)
+    assert daemon.wait_until_done(SAMPLE).parent == daemon.done
+
+
+@pytest.mark.needs("root")
+def test_a_folder_that_was_moved_on_purpose_is_accepted_by_a_command(share_of_done: Daemon) -> None:
+    daemon = share_of_done.start()
+    held = daemon.wait_until(SAMPLE, State.WAITING)
+    assert "moichord check --accept-folders" in (held.reason or "")
+    accepted = daemon.command("check", "--offline", "--accept-folders")
+    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+    daemon.wait_until_done(SAMPLE)
+    assert daemon.stop() == 0
+    daemon.start()
+    assert not is_noticed(daemon, "is not mounted")

@@ -49,7 +49,7 @@ BESIDES_GROUND = {
     "recovery": {"conclusion", "queue", "spool", "receipt"},
     "housekeeping": {"queue", "spool", "storage"},
     "status": {"queue", "config", "outage", "receipt"},
-    "checks": {"apis", "config", "inbox", "pipeline", "queue", "spool", "wiring"},
+    "checks": {"apis", "config", "inbox", "pipeline", "queue", "spool", "storage", "wiring"},
     "first_setup": {"config"},
     "oneshot": {"pipeline", "config", "retry", "outage", "wiring"},
     "sandbox": {"queue", "config", "status"},
