@@ -30,6 +30,7 @@ from moichord.queue.interruptions import Interruptions
 from moichord.queue.mounts import Mounts
 from moichord.queue.requests import Requests
 from moichord.queue.retained import Retained
+from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.spool import Spool
@@ -87,7 +88,8 @@ def furnish(
     circuits = Circuits(clock)
     arrivals, requests, views = Arrivals(database, clock), Requests(database, clock), Views(database)
     owner = str(os.getpid())
-    transitions = Transitions(database, clock, circuits, owner)
+    time = Timekeeper(clock)
+    transitions = Transitions(database, time, circuits, owner)
     endings = Endings(database, clock, circuits, owner)
     storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours, Mounts(database), free)
     conclusion = Conclusion(endings, views, spool, storage)
@@ -112,7 +114,7 @@ def furnish(
     pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers)
     equipment = wiring.equipment(settings, clients, pool, look, watching.lister(settings), sending, clock)
     rules = Rules(equipment, wiring.retry_policy(settings))
-    turns = Turns(database, transitions, circuits, conclusion, spool, storage, clock, lambda: rules, cancellations)
+    turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, lambda: rules, cancellations)
     workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
     keep = settings.archive.images != "none"
     desk = Desk(requests, views, transitions, endings, conclusion, spool, storage, manifest_of, images_in, keep)
