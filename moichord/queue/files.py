@@ -61,7 +61,7 @@ def keep_copy(database: Path, version: int, now: float) -> Path:
             temporary.unlink(missing_ok=True)
         raise StateUnwritable(
             f"The state {database} cannot be copied before it is brought to a newer version: {error}",
-            remedy=f"Nothing was changed. The copy needs {_size(database)} beside it: free that much.",
+            remedy=f"Nothing was changed. The copy needs {size_of_copy(database)} beside it: free that much.",
         ) from error
     _forget_old(database, copy)
     return copy
@@ -71,6 +71,15 @@ def newest_copy(database: Path, up_to: int) -> Path | None:
     """The newest copy of the newest version up to `up_to`, if there is one."""
     found = [known for known in _copies(database) if known[0] <= up_to]
     return max(found)[2] if found else None
+
+
+def size_of_copy(database: Path) -> str:
+    """What a copy needs at most, for people."""
+    size = 0
+    for ending in _COMPANIONS[:2]:
+        with suppress(OSError):
+            size += database.with_name(database.name + ending).stat().st_size
+    return f"{max(1, -(-size // 2**20))} MiB"
 
 
 def _copy(database: Path, to: Path) -> None:
@@ -104,11 +113,3 @@ def _copies(database: Path) -> list[tuple[int, str, Path]]:
         return []
     matches = [(name.fullmatch(file.name), file) for file in files]
     return [(int(match[1]), match[2], file) for match, file in matches if match is not None]
-
-
-def _size(database: Path) -> str:
-    size = 0
-    for ending in _COMPANIONS[:2]:
-        with suppress(OSError):
-            size += database.with_name(database.name + ending).stat().st_size
-    return f"{max(1, -(-size // 2**20))} MiB"

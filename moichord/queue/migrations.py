@@ -78,7 +78,8 @@ def require_current(connection: Connection, path: Path) -> None:
         raise StateOutdated(
             f"The state database {path} has schema version {version}; moichord {__version__} works with "
             f"{schema.SCHEMA_VERSION}.",
-            remedy="Restart the daemon: it brings the state forward when it starts, and keeps a copy of it before.",
+            remedy="Restart the daemon: it brings the state forward when it starts. Before, it puts a copy of it "
+            f"beside it, for which {files.size_of_copy(path)} must be free.",
         )
 
 
