@@ -17,7 +17,7 @@ from moichord import durable
 from moichord.checks.finding import Finding, failed, ok, warning
 from moichord.checks.mounts import check_mounts
 from moichord.config import Folders, Settings
-from moichord.errors import FoldersUnwritable, MoichordError
+from moichord.errors import FoldersUnwritable, MoichordError, StateOutdated
 from moichord.inbox.doorbell import Doorbell
 from moichord.inbox.filesystem import filesystem_type, reports_no_events
 from moichord.queue.database import Database
@@ -207,6 +207,8 @@ def _database(state: Path) -> Finding:
     try:
         database.attach()
         running = daemon_holds(state)
+    except StateOutdated as error:
+        return warning("state", error.problem, error.remedy or "Restart the daemon.")
     except MoichordError as error:
         return failed("state", error.problem, error.remedy or "Check `state`.")
     except OSError as error:

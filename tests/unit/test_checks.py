@@ -11,6 +11,7 @@ from moichord.checks import Finding, Result, check_places, check_servers, places
 from moichord.clock import SystemClock
 from moichord.config import Settings
 from moichord.errors import FoldersUnwritable
+from moichord.queue import schema
 from moichord.queue.database import Database
 from moichord.queue.holder import lock_of
 from moichord.sample import Api
@@ -151,6 +152,22 @@ def test_a_state_says_whether_a_daemon_runs_with_it(root: Path) -> None:
     assert lock.try_acquire()
     assert found(root)["state"].text.endswith("a daemon runs with it.")
     lock.release()
+
+
+def test_a_state_of_an_older_version_is_a_warning_and_left_to_the_daemon(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = root / "state" / "state.db"
+    database = Database(state)
+    database.open()
+    database.close()
+    before = state.read_bytes()
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
+    finding = found(root)["state"]
+    assert finding.result is Result.WARNING
+    assert f"works with {schema.SCHEMA_VERSION}" in finding.text
+    assert "puts a copy of it beside" in (finding.remedy or "")
+    assert state.read_bytes() == before
 
 
 def test_a_state_that_is_no_database_fails(root: Path) -> None:
