@@ -17,6 +17,7 @@ from moichord.clock import Clock
 from moichord.config import Analytics, Metadata, Settings, Upload
 from moichord.pipeline.equipment import CallTemplate, Contents, Equipment, OnSent, Patience, TagPolicy
 from moichord.pipeline.upload_pool import UploadPool
+from moichord.pulse import Pulse
 from moichord.retry import Policy
 from moichord.sample import Api
 
@@ -68,14 +69,17 @@ def _pem_files(block: Metadata | Upload | Analytics) -> tuple[Path | None, Path 
     return block.tls.ca_file, block.tls.client_cert, block.tls.client_key
 
 
-def clients(settings: Settings, clock: Clock) -> Clients:
+def clients(settings: Settings, clock: Clock, pulse: Pulse | None = None) -> Clients:
     """One client for each API that is switched on, with a kept connection for each thread that may use it."""
     sizes = {
         Api.METADATA: settings.workers,
         Api.UPLOAD: settings.upload.concurrency + 2,
         Api.ANALYTICS: settings.workers,
     }
-    return {api: Client(endpoint, clock=clock, pool_size=sizes[api]) for api, endpoint in endpoints(settings).items()}
+    return {
+        api: Client(endpoint, clock=clock, pool_size=sizes[api], pulse=pulse)
+        for api, endpoint in endpoints(settings).items()
+    }
 
 
 def equipment(

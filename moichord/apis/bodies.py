@@ -93,7 +93,8 @@ class Outgoing:
             if self._given < self._length and self.exchange.refused_early():
                 return b""
         try:
-            block = self._stream.read(size)
+            with self.exchange.pulse.share("the body of a request"):
+                block = self._stream.read(size)
         except OSError as error:
             raise BodyFailed(error) from error
         self._given += len(block)

@@ -15,6 +15,7 @@ from urllib3.util.wait import wait_for_read
 from moichord.apis.faults import Phase
 from moichord.clock import Clock
 from moichord.errors import Stopped
+from moichord.pulse import Pulse
 
 _LAST_WORD = 5.0
 _EARLY = 64 * 1024
@@ -36,13 +37,14 @@ class Limits(Protocol):
 class Exchange:
     """One request and its answer: how far it is, how long it may still take, and the socket to shut."""
 
-    def __init__(self, limits: Limits, clock: Clock) -> None:
+    def __init__(self, limits: Limits, clock: Clock, pulse: Pulse | None = None) -> None:
         self.phase = Phase.CONNECTING
         self.began = False
         self.body_complete = False
         self.stopped = False
         self._stalled = False
         self._limits = limits
+        self.pulse = pulse or Pulse(clock)
         self._monotonic = clock.monotonic
         self._heard = bytearray()
         self._connect_by = clock.monotonic() + limits.connect
@@ -150,9 +152,11 @@ class Exchange:
                 raise
 
     def _bounded(self, seconds: float) -> float:
-        if self._deadline is None:
-            return seconds
-        return min(seconds, _positive(self._deadline - self._monotonic()))
+        if self._deadline is not None:
+            seconds = min(seconds, _positive(self._deadline - self._monotonic()))
+        if self.phase is not Phase.CONNECTING:
+            self.pulse.beat(seconds)  # each part moves on, or times out by itself, within these
+        return seconds
 
     def _refuse_if_stopped(self) -> None:
         if self.stopped:

@@ -10,6 +10,7 @@ Nothing outside the endpoint decides: no environment proxies, no .netrc, no cook
 
 import http.client
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -26,9 +27,12 @@ from moichord.apis.faults import fault_of
 from moichord.apis.transport import BoundedAdapter
 from moichord.clock import Clock, SystemClock
 from moichord.errors import ApiFailure, ApiTransient, ConfigurationInvalid, Stopped
+from moichord.pulse import Pulse
 from moichord.sample import Api
 
 LARGEST_REPLY = 4 * 1024 * 1024
+CONNECTING = 4
+"""A server may have several addresses, each of which is tried for as long as connecting may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +92,19 @@ class Answer:
 class Client:
     """Sends requests to one endpoint, from any number of threads, over at most `pool_size` connections kept open.
 
-    More threads than that may send at once; their connections are closed afterwards.
+    More threads than that may send at once; their connections are closed afterwards. All are closed once nobody holds
+    the client any more.
     """
 
-    def __init__(self, endpoint: Endpoint, *, clock: Clock | None = None, pool_size: int = 4) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, clock: Clock | None = None, pool_size: int = 4, pulse: Pulse | None = None
+    ) -> None:
         self.endpoint = endpoint
         self.clock: Clock = clock if clock is not None else SystemClock()
+        self._pulse = pulse or Pulse(self.clock)
         self._template = _template(endpoint)
         self._session = _session(pool_size)
+        weakref.finalize(self, self._session.close)
         self._options = _options(endpoint)
         self._lock = threading.Lock()
         self._under_way: set[Exchange] = set()
@@ -156,13 +165,17 @@ class Client:
     @contextmanager
     def _exchange(self) -> Iterator[Exchange]:
         """Register a request, so that `stop_now` finds it."""
-        exchange = Exchange(self.endpoint.timeout, self.clock)
+        exchange = Exchange(self.endpoint.timeout, self.clock, self._pulse)
         with self._lock:
             if self._stopped:
                 raise Stopped("stopping: no new request is sent")
             self._under_way.add(exchange)
+        limits = self.endpoint.timeout
+        # Until it is connected; then the exchange says at each part how long that may take.
+        seconds = CONNECTING * limits.connect + limits.read
         try:
-            yield exchange
+            with self._pulse.within(seconds, f"waits for the {self.endpoint.api} server"):
+                yield exchange
         finally:
             with self._lock:
                 self._under_way.discard(exchange)

@@ -15,6 +15,7 @@ from moichord.config.calls import (
     Upload,
     UploadTimeout,
 )
+from moichord.config.changes import Changes, changes
 from moichord.config.example import example
 from moichord.config.loading import from_environment, load, load_whereabouts, read
 from moichord.config.secret import Secret
@@ -35,6 +36,7 @@ __all__ = [
     "Analytics",
     "AnalyticsTimeout",
     "Archive",
+    "Changes",
     "Dicom",
     "Folders",
     "Limits",
@@ -51,6 +53,7 @@ __all__ = [
     "UploadTimeout",
     "Watch",
     "Whereabouts",
+    "changes",
     "example",
     "from_environment",
     "load",

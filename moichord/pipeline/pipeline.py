@@ -23,13 +23,17 @@ from moichord.sample import STEPS, Image, Step
 
 @dataclass(slots=True)
 class Trip:
-    """One turn of one submission: where its files are, and the results of the steps as they come."""
+    """One turn of one submission: where its files are, and the results of the steps as they come.
+
+    `renewed` gives the equipment for the step that begins, which a reload may have changed since the one before.
+    """
 
     journal: Journal
     equipment: Equipment
     folder: Path
     results: dict[Step, Any] = field(default_factory=dict)
     step: Step = Step.METADATA
+    renewed: Callable[[], Equipment] | None = None
 
 
 def run(trip: Trip, steps: Sequence[Step] = STEPS) -> None:
@@ -43,6 +47,8 @@ def run(trip: Trip, steps: Sequence[Step] = STEPS) -> None:
     for step in left:
         trip.step = step
         trip.journal.check_stop()
+        if trip.renewed is not None:
+            trip.equipment = trip.renewed()
         result, planned = _DO[step](trip)
         trip.journal.advance(step, result, following.get(step), planned)
         trip.results[step] = result

@@ -26,6 +26,7 @@ from sqlalchemy.pool import NullPool
 
 from moichord.clock import Clock, SystemClock
 from moichord.errors import StateUnusable, StateUnwritable, UsageRefused
+from moichord.pulse import Pulse
 from moichord.queue import files, migrations
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ Result = TypeVar("Result")
 Unit = Callable[[Connection], Any]
 
 BUSY_SECONDS = 30
+COMMIT_SECONDS = 4.0 * BUSY_SECONDS
 UNITS_PER_COMMIT = 256
 # https://www.sqlite.org/rescode.html: the low byte of a code is what it extends.
 _PRIMARY_CODE = 0xFF
@@ -51,9 +53,10 @@ def after_commit(connection: Connection, act: Callable[[], None]) -> None:
 class Database:
     """The state. Every change goes through `write`, which returns once its own commit is durable."""
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None, pulse: Pulse | None = None) -> None:
         self.path = path
         self._clock = clock or SystemClock()
+        self._pulse = pulse or Pulse(self._clock)
         self._engine = _engine(path, writing=True)
         self._readers = _engine(path, writing=False)
         self._units: queue.SimpleQueue[tuple[Unit, Future[Any]] | None] = queue.SimpleQueue()
@@ -115,7 +118,8 @@ class Database:
             if self._closed or self._thread.ident is None:
                 raise StateUnwritable("The state is closed: nothing more can be written to it.")
             self._units.put((unit, future))
-        return future.result()
+        with self._pulse.untimed():  # how long the writer may take is its own affair
+            return future.result()
 
     def write_along(self, unit: Unit) -> None:
         """Run `unit` with the next commit, whosesoever it is, and do not wait.
@@ -193,7 +197,7 @@ class Database:
             connection = self._connected()
             acts: list[Callable[[], None]] = []
             connection.info[_ACTS] = acts
-            with connection.begin():
+            with self._pulse.within(COMMIT_SECONDS, "writes the state"), connection.begin():
                 results = [unit(connection) for unit, _ in gathered]
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the unit's caller, not to this thread
             self._require_idle()
