@@ -8,7 +8,9 @@ carry old times, and clocks jump.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from moichord.inbox.seen import FileSeen, FolderSeen
 from moichord.sample import printable
@@ -26,6 +28,13 @@ class SettleRule:
     incomplete_timeout: float = 86_400.0
     min_scans: int = 3
     ready_marker: str | None = None
+
+
+class Span(NamedTuple):
+    """A time between two moments (epoch seconds); one that has not ended has no `until`."""
+
+    since: float
+    until: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +77,15 @@ class NotYet:
     look_again_in: float | None = None
 
 
-def restored(name: str, manifest: str, last_change_at: float, *, monotonic: float, now: float) -> Tracked:
-    """What an earlier process remembered: the settle clock begins again, the time since the last change runs on."""
-    return Tracked(name, manifest, 0, monotonic, last_change_at, idle_before=max(0.0, now - last_change_at))
+def restored(
+    name: str, manifest: str, last_change_at: float, *, monotonic: float, now: float, unseen: Sequence[Span] = ()
+) -> Tracked:
+    """What an earlier process remembered: the settle clock begins again, the time since the last change runs on.
+
+    `unseen` are the times in which the inbox could not be looked at, which count for no timeout.
+    """
+    away = sum(max(0.0, min(now, span.until or now) - max(last_change_at, span.since)) for span in unseen)
+    return Tracked(name, manifest, 0, monotonic, last_change_at, idle_before=max(0.0, now - last_change_at - away))
 
 
 def judge(

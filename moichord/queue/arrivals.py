@@ -1,20 +1,21 @@
 """What is arriving in the inbox, and the taking of it.
 
-Owns `arrivals` and `attempts`, and a submission's rows until its folder is in work. It must not read folders: it is
-told what was seen. Errors: StateUnwritable.
+Owns `arrivals` and `attempts`, the fact `unseen`, and a submission's rows until its folder is in work. It must not read
+folders: it is told what was seen. Errors: StateUnwritable.
 
 Taking is intent -> rename -> result: `intend` writes the submissions and gives them their UUIDs and attempt numbers;
 the caller moves the folders; `taken` and `withdraw` record what came of each.
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from moichord.clock import Clock
+from moichord.queue import migrations
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember, remember_all, submission_of
 from moichord.queue.schema import arrivals, attempts, submissions
@@ -103,6 +104,17 @@ class Arrivals:
                 connection.execute(_INSERT_ARRIVAL, rows)
 
         self._database.write(unit)
+
+    def unseen(self) -> list[tuple[float, float | None]]:
+        """When the inbox could not be looked at: since, until (epoch seconds); the last may not have ended."""
+        with self._database.read() as connection:
+            spans = migrations.fact(connection, "unseen")
+        return [(since, until) for since, until in spans] if isinstance(spans, list) else []
+
+    def record_unseen(self, spans: Sequence[tuple[float, float | None]]) -> None:
+        """In place of what was recorded before."""
+        rows = [list(span) for span in spans]
+        self._database.write(lambda connection: migrations.set_fact(connection, "unseen", rows or None))
 
     def busy_samples(self) -> set[str]:
         """The sample IDs that have a submission in work, or on its way back there."""

@@ -75,7 +75,7 @@ class Lab:
         self.meanwhile: Callable[[], None] | None = None
         self.intake = self.new_intake()
 
-    def new_intake(self) -> Intake:
+    def new_intake(self, *, restored: bool = True) -> Intake:
         """What a restart makes."""
         watch = WatchRules(ready_marker=self.rules.get("ready_marker"), mount_marker=self.rules.get("mount_marker"))
         settle = SettleRule(SETTLE, TIMEOUT, ready_marker=self.rules.get("ready_marker"))
@@ -89,7 +89,8 @@ class Lab:
             IntakeRules(SAMPLE_ID, settle, SCAN),
             taken=self._ring,
         )
-        intake.restore()
+        if restored:
+            intake.restore()
         return intake
 
     def _ring(self) -> None:
@@ -498,6 +499,74 @@ def test_an_outage_of_the_share_is_not_counted_against_a_sample_that_is_half_the
     taken = lab.taken()
     assert taken is not None
     assert taken.doomed is not None
+
+
+def incomplete(lab: Lab) -> None:
+    (lab.inbox / "A123").mkdir()
+    (lab.inbox / "A123" / "image.dcm").write_bytes(IMAGE[:300])
+
+
+def test_an_outage_of_the_share_counts_for_no_timeout_in_the_next_process_either(lab: Lab, clock: FakeClock) -> None:
+    incomplete(lab)
+    lab.look_for(SETTLE)
+    away = lab.inbox.rename(lab.root / "elsewhere")
+    lab.look_for(TIMEOUT)
+    away.rename(lab.inbox)
+    lab.look_for(SCAN)
+    lab.intake = lab.new_intake()
+    lab.look_for(2 * SETTLE)
+    assert lab.taken() is None, "of the time that counts, but a fraction has passed"
+    lab.look_for(TIMEOUT)
+    assert lab.taken()
+
+
+def test_an_outage_during_which_the_daemon_stops_counts_until_the_share_is_there_again(
+    lab: Lab, clock: FakeClock
+) -> None:
+    incomplete(lab)
+    lab.look_for(SETTLE)
+    away = lab.inbox.rename(lab.root / "elsewhere")
+    lab.look_for(SCAN)
+    clock.advance(TIMEOUT)  # no daemon runs, and the share is away
+    lab.intake = lab.new_intake(restored=False)
+    assert lab.intake.absence()
+    clock.advance(TIMEOUT)
+    away.rename(lab.inbox)
+    assert lab.intake.absence() is None
+    lab.intake.restore()
+    lab.look_for(2 * SETTLE)
+    assert lab.taken() is None
+
+
+def test_a_share_that_is_missing_at_the_start_is_an_outage_too(lab: Lab, clock: FakeClock) -> None:
+    incomplete(lab)
+    lab.look_for(SETTLE)
+    away = lab.inbox.rename(lab.root / "elsewhere")
+    lab.intake = lab.new_intake(restored=False)
+    assert lab.intake.absence()
+    clock.advance(TIMEOUT)
+    away.rename(lab.inbox)
+    lab.intake.restore()
+    lab.look_for(2 * SETTLE)
+    assert lab.taken() is None
+
+
+def test_an_outage_is_remembered_no_longer_than_what_was_there_before_it(lab: Lab) -> None:
+    incomplete(lab)
+    for _ in range(3):
+        lab.look_for(SCAN)
+        away = lab.inbox.rename(lab.root / "elsewhere")
+        lab.look_for(SCAN)
+        away.rename(lab.inbox)
+    lab.look_for(SCAN)
+    assert len(lab.queue.arrivals.unseen()) == 3
+    shutil.rmtree(lab.inbox / "A123")
+    lab.look_for(SCAN)
+    away = lab.inbox.rename(lab.root / "elsewhere")
+    lab.look_for(SCAN)
+    away.rename(lab.inbox)
+    lab.look_for(SCAN)
+    assert lab.queue.arrivals.unseen() == []
 
 
 def test_without_its_mount_marker_nothing_is_taken(new_lab) -> None:

@@ -6,6 +6,7 @@ from moichord.inbox.seen import FileSeen, FolderSeen, Verdict, manifest_of
 from moichord.inbox.settling import (
     NotYet,
     SettleRule,
+    Span,
     Take,
     Tracked,
     duration,
@@ -235,3 +236,24 @@ def test_a_manifest_does_not_depend_on_order_but_on_every_field() -> None:
     for changed in ({"path": "c"}, {"kind": "a folder"}, {"size": 2}, {"mtime_ns": 2}, {"ctime_ns": 2}, {"inode": 2}):
         assert manifest_of([a._replace(**changed)]) != manifest_of([a])
     assert manifest_of([a._replace(verdict=Verdict.NEVER)]) == manifest_of([a])
+
+
+@pytest.mark.parametrize(
+    ("unseen", "idle"),
+    [
+        ((), 1000),
+        ((Span(200, 700),), 500),
+        ((Span(-500, 100),), 900),  # it began before the last change
+        ((Span(900, None),), 900),  # it has not ended
+        ((Span(100, 200), Span(300, 400)), 800),
+        ((Span(-500, -100),), 1000),
+        ((Span(-500, 2000),), 0),
+    ],
+)
+def test_time_in_which_nobody_could_look_counts_for_no_timeout(unseen: tuple[Span, ...], idle: float) -> None:
+    tracked = restored("A123", "m", 50_000.0, monotonic=7, now=51_000.0, unseen=[shifted(span) for span in unseen])
+    assert tracked.idle_for(7) == idle
+
+
+def shifted(span: Span) -> Span:
+    return Span(50_000 + span.since, None if span.until is None else 50_000 + span.until)
