@@ -138,6 +138,14 @@ def test_the_daemon_goes_on_with_a_state_of_any_version(folder: Path, old: int) 
         house.close()
 
 
+def test_a_table_that_is_made_anew_takes_no_rows_of_others_along(path: Path, upgrade: pytest.MonkeyPatch) -> None:
+    before = content(path)
+    start(path)
+    after = content(path)
+    assert len(after["submissions"]) == len(before["submissions"])
+    assert {name: after[name] for name in ("images", "steps")} == {name: before[name] for name in ("images", "steps")}
+
+
 # The copy
 
 
