@@ -248,7 +248,7 @@ def campaign(root: Path, kills: int, seed: int) -> Figures:
 
 
 def _site(root: Path, apis: StandInApis) -> Site:
-    site = Site(root, apis, Layout(), {}, [])
+    site = Site(root, apis, Layout(), {}, [], root / "passed")
     for folder in (site.inbox, site.done, site.failed, site.state.parent, root / "scanner"):
         folder.mkdir()
     site.write_config()

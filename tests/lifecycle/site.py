@@ -66,13 +66,17 @@ class Snapshot:
 
 @dataclass(slots=True)
 class Site:
-    """Folders below `root`, and stand-in APIs that are up while the context lasts."""
+    """Folders below `root`, and stand-in APIs that are up while the context lasts.
+
+    `passed` is a file with the seconds by which the daemon's clocks are ahead, once there is one.
+    """
 
     root: Path
     apis: StandInApis
     layout: Layout
     received: dict[str, bytes]
     watchers: list[Callable[[], None]]
+    passed: Path
 
     @property
     def inbox(self) -> Path:
@@ -128,11 +132,6 @@ class Site:
         for name, data in self.received.items():
             (hidden / name).write_bytes(data)
         hidden.rename(self.inbox / SAMPLE)
-
-    @property
-    def passed(self) -> Path:
-        """A file with the seconds by which the daemon's clocks are ahead."""
-        return self.root / "passed"
 
     def let_time_pass(self) -> None:
         """A quarter of an hour: longer than a clock must have been steady for its time to be believed."""
@@ -286,8 +285,9 @@ def site_at(root: Path, layout: Layout, server: Path | None = None) -> Iterator[
     """An empty site with its servers, which keep their files in `server`; removed at the end by its caller."""
     root.mkdir(parents=True, exist_ok=server is not None)
     watchers: list[Callable[[], None]] = []
-    with StandInApis(keep_files=server or root / "server", on_record=lambda _: [watch() for watch in watchers]) as apis:
-        site = Site(root, apis, layout, _sample(), watchers)
+    beside = server or root / "server"
+    with StandInApis(keep_files=beside, on_record=lambda _: [watch() for watch in watchers]) as apis:
+        site = Site(root, apis, layout, _sample(), watchers, beside.with_name("passed"))
         for folder in (site.inbox, site.done, site.failed, site.state.parent, root / "scanner"):
             folder.mkdir(parents=True, exist_ok=True)
         site.write_config()
