@@ -176,7 +176,7 @@ class Attendant:
         """Once its upload has begun, a sample goes on with the images that were planned, and no others."""
         if submission.state is State.DONE or submission.intent is not None:
             return  # done: no image is sent any more; on its way back: it was looked at before that
-        if not any(image.requests for image in images):
+        if not any(image.upload_began for image in images):
             return
         folder = self._desk.spool.finished_folder("failed", submission.place or submission.folder_name, submission.uuid)
         require_unaltered(folder, images, self._desk.images_in(folder))

@@ -113,7 +113,14 @@ class Hold(MoichordError):
 
 
 class Stopped(MoichordError):
-    """Leave what you do: the daemon is stopping, or the sample was cancelled."""
+    """Leave what you do: the daemon is stopping, or the sample was cancelled.
+
+    `maybe_done` says whether a request that this ended may have been carried out all the same.
+    """
+
+    def __init__(self, problem: str, *, maybe_done: bool = True) -> None:
+        super().__init__(problem)
+        self.maybe_done = maybe_done
 
 
 class ApiFailure(MoichordError):

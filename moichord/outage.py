@@ -11,12 +11,11 @@ section 10.2.3), but never sooner than 5 s nor later than 24 h; one success clos
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from moichord.sample import Api
+from moichord.sample import LONGEST_RETRY_AFTER, Api
 
 FAILURES_TO_OPEN = 5
 FIRST_PROBE_AFTER = 5.0
 LONGEST_PROBE_AFTER = 300.0
-LONGEST_RETRY_AFTER = 24 * 3600.0
 
 
 class Trouble(StrEnum):

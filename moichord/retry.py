@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import backoff
 
 from moichord.errors import ApiFailure, ApiOutage, ApiRefusal
-from moichord.outage import LONGEST_RETRY_AFTER, Circuit
+from moichord.outage import Circuit
+from moichord.sample import LONGEST_RETRY_AFTER
 
 TURNS_TO_CHARGE = 3
 

@@ -47,6 +47,10 @@ class Step(StrEnum):
 STEPS = tuple(Step)
 
 
+LONGEST_RETRY_AFTER = 24 * 3600.0
+"""Seconds: what a server may ask for at most before it is asked again (Retry-After)."""
+
+
 class Api(StrEnum):
     """The servers that moichord calls; each has one circuit."""
 
@@ -70,7 +74,8 @@ class Image:
 
     `header_length` bytes of new header, then `tail_length` untouched bytes that begin at `tail_offset` of the
     received file, are what is sent. Digests are lower-case hexadecimal: `header_digest` and `tail_digest` BLAKE3,
-    `sha256` of the whole file as sent.
+    `sha256` of the whole file as sent. `requests` are those that the server may have carried out: counted before the
+    first byte, and taken back when it is known that one has stored nothing.
     """
 
     relative_path: str
@@ -104,6 +109,16 @@ class Image:
     def to_send(self) -> bool:
         """Whether this image goes to the server: not a second copy, not a non-image that is only carried."""
         return not self.carried and self.duplicate_of is None
+
+    @property
+    def maybe_stored(self) -> bool:
+        """Whether the server may hold this image through a request of this submission; True when in doubt."""
+        return self.requests > 0
+
+    @property
+    def upload_began(self) -> bool:
+        """Whether a request of this submission has, or may have, told the server of this image and was dealt with."""
+        return self.maybe_stored or self.refused is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit, urlunsplit
 
 from moichord.errors import ApiFailure, ApiOutage, ApiRefusal, ApiTransient
-from moichord.sample import Api, printable
-
-LONGEST_RETRY_AFTER = 24 * 3600.0
+from moichord.sample import LONGEST_RETRY_AFTER, Api, printable
 
 SERVER = {
     Api.METADATA: "The metadata server",

@@ -160,7 +160,7 @@ class Exchange:
 
     def _refuse_if_stopped(self) -> None:
         if self.stopped:
-            raise Stopped("stopping: the request was given up")
+            raise Stopped("stopping: the request was given up", maybe_done=self.began)
 
 
 def _positive(seconds: float) -> float:

@@ -168,7 +168,7 @@ class Client:
         exchange = Exchange(self.endpoint.timeout, self.clock, self._pulse)
         with self._lock:
             if self._stopped:
-                raise Stopped("stopping: no new request is sent")
+                raise Stopped("stopping: no new request is sent", maybe_done=False)
             self._under_way.add(exchange)
         limits = self.endpoint.timeout
         # Until it is connected; then the exchange says at each part how long that may take.
@@ -191,7 +191,7 @@ class Client:
             error = failed.error
         except (requests.RequestException, HTTPError, http.client.HTTPException, OSError) as failed:
             if exchange.stopped:
-                raise Stopped("stopping: the request was given up") from failed
+                raise Stopped("stopping: the request was given up", maybe_done=exchange.began) from failed
             raise self._failure(failed, exchange) from failed
         else:
             return Answer(

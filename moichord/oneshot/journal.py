@@ -85,7 +85,9 @@ class MemoryJournal:
     def answered(self, api: Api) -> None:
         """Nothing is counted here."""
 
-    def failed(self, step: Step, failure: ApiFailure) -> None:
+    def failed(self, step: Step, failure: ApiFailure, image: Image | None = None) -> None:
+        if image is not None and not failure.maybe_done:
+            self.not_sent(image)
         with self._lock:
             self._steps[step] = replace(self._steps[step], last_problem=failure.problem)
             if failure.retry_after is not None:
@@ -95,6 +97,11 @@ class MemoryJournal:
         with self._lock:
             known = self._images[image.relative_path]
             self._images[image.relative_path] = replace(known, requests=known.requests + 1)
+
+    def not_sent(self, image: Image) -> None:
+        with self._lock:
+            known = self._images[image.relative_path]
+            self._images[image.relative_path] = replace(known, requests=known.requests - 1)
 
     def acknowledged(
         self, image: Image, status: int, reply: Any, *, already_stored: bool, tail_digest: str | None

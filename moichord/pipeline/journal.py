@@ -61,8 +61,12 @@ class Journal(Protocol):
         """`api` answered a request well."""
         ...
 
-    def failed(self, step: Step, failure: ApiFailure) -> None:
-        """A request of `step` failed."""
+    def failed(self, step: Step, failure: ApiFailure, image: Image | None = None) -> None:
+        """A request of `step` failed: that of `image`, if it was an image's. In doubt the server has carried it out."""
+        ...
+
+    def not_sent(self, image: Image) -> None:
+        """The request of `image` that was intended has not gone out."""
         ...
 
     def sending(self, image: Image) -> None:

@@ -25,7 +25,7 @@ from moichord.pipeline.equipment import Equipment, names_of
 from moichord.pipeline.image_files import changed_while_sent, dressed, opened
 from moichord.pipeline.journal import Journal
 from moichord.pipeline.tag_images import STILL_WRITTEN
-from moichord.pipeline.upload_pool import Bench, Job
+from moichord.pipeline.upload_pool import Bench, Job, LaneEnded
 from moichord.pipeline.wanted_tags import Tagging
 from moichord.sample import Api, Image, Step, image_key, native
 
@@ -87,7 +87,7 @@ def _require_as_planned(
 ) -> None:
     """Before the first request a change is no failure yet: the sample settles again, and is planned anew."""
     same_files = equipment.listing(folder) == tagging.listing
-    if any(image.requests for image in images):
+    if any(image.upload_began for image in images):
         if not same_files:
             raise _came_too_late()
         return
@@ -133,7 +133,14 @@ def _request(journal: Journal, equipment: Equipment, image: Image, body: ImageBo
     except ApiFailure as failure:
         if isinstance(failure, ApiRefusal):
             journal.refused(image, failure.problem)
-        journal.failed(Step.UPLOAD, failure)
+        journal.failed(Step.UPLOAD, failure, image)
+        raise
+    except LaneEnded:
+        journal.not_sent(image)
+        raise
+    except Stopped as stopped:
+        if not stopped.maybe_done:
+            journal.not_sent(image)
         raise
     journal.acknowledged(
         image,
@@ -155,7 +162,7 @@ def _send(journal: Journal, equipment: Equipment, image: Image, body: ImageBody)
         return equipment.uploader.send(
             body,
             image_key(submission.key, image),
-            maybe_stored=image.requests > 0,
+            maybe_stored=image.maybe_stored,
             accept_already_stored=equipment.accept_already_stored,
             file_name=image.sop_instance_uid + ".dcm",
             progress=progress,

@@ -57,6 +57,11 @@ _SENDING = (
     .where(images.c.number == bindparam("which"), images.c.acknowledged_at.is_(None))
     .values(requests=images.c.requests + 1)
 )
+_NOT_DONE = (
+    update(images)
+    .where(images.c.number == bindparam("which"), images.c.acknowledged_at.is_(None), images.c.requests > 0)
+    .values(requests=images.c.requests - 1)
+)
 _ACKNOWLEDGED = (
     update(images)
     .where(images.c.number == bindparam("which"), images.c.acknowledged_at.is_(None))
@@ -190,8 +195,8 @@ class QueueJournal:
         else:
             self._database.write(lambda connection: self._circuits.succeeded(connection, api))
 
-    def failed(self, step: Step, failure: ApiFailure) -> None:
-        """A request failed: what that means for the API's circuit."""
+    def failed(self, step: Step, failure: ApiFailure, image: Image | None = None) -> None:
+        """A request failed: what that means for the API's circuit, and whether `image` may be stored through it."""
         of = self.submission.uuid
 
         def unit(connection: Connection) -> None:
@@ -201,12 +206,19 @@ class QueueJournal:
             alone = isinstance(failure, ApiOutage) and retry.is_suspect(record, circuit)
             if circuit.is_open or not alone:
                 self._circuits.failed(connection, failure, of)
+            if image is not None and not failure.maybe_done:
+                connection.execute(_NOT_DONE, {"which": image.number})
 
         self._database.write(unit)
 
     def sending(self, image: Image) -> None:
         """Intent: the first byte of `image` is about to go out."""
         self._database.write(self._on_image(_SENDING, image, {}, "send an image"))
+
+    def not_sent(self, image: Image) -> None:
+        """The request of `image` that was intended has not gone out."""
+        # Written along: if it is lost, the server is thought to have had that request.
+        self._database.write_along(lambda connection: connection.execute(_NOT_DONE, {"which": image.number}))
 
     def acknowledged(
         self, image: Image, status: int, reply: Any, *, already_stored: bool, tail_digest: str | None

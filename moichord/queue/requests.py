@@ -148,7 +148,7 @@ def reopening(
         return _from(Step.ANALYTICS)
     if submission.state not in {State.FAILED, State.CANCELLED}:
         raise UsageRefused(f"{name} is {submission.state}: only a failed or cancelled sample can be retried.")
-    if not any(image.requests for image in images):
+    if not any(image.upload_began for image in images):
         if from_step not in {None, Step.METADATA}:
             raise UsageRefused(
                 f"Nothing of {name} was uploaded yet, so it can only begin at metadata.",

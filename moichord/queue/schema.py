@@ -84,7 +84,7 @@ class FileNumber(TypeDecorator[int]):
 
 tables = MetaData()
 
-facts = Table(  # single values: schema_version, state_uuid, paused_at, boot, notices, sending
+facts = Table(  # single values: schema_version, state_uuid, paused_at, clock_offset, boot, notices, sending
     "facts",
     tables,
     Column("name", String, primary_key=True),
@@ -189,7 +189,7 @@ images = Table(
     Column("warnings", JSON, nullable=False),
     Column("carried", Boolean, nullable=False),
     Column("duplicate_of", FileName),
-    Column("requests", Integer, nullable=False),  # sent or begun to send, committed before the first byte
+    Column("requests", Integer, nullable=False),  # that may have stored it; committed before the first byte
     Column("acknowledged_at", Double),
     Column("status", Integer),
     Column("reply", JSON),

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, case, func, select, update
 
 from moichord import retry
 from moichord.errors import ApiFailure, ApiOutage
-from moichord.outage import LONGEST_RETRY_AFTER, Circuit
+from moichord.outage import Circuit
 from moichord.queue import migrations
 from moichord.queue.circuits import Circuits, held_api, holder_name
 from moichord.queue.database import Database
@@ -18,7 +18,7 @@ from moichord.queue.rows import exactly_one, remember, submission_of
 from moichord.queue.schema import steps, submissions
 from moichord.queue.timekeeping import Timekeeper
 from moichord.retry import Decision, GiveUp, HoldForApi, Policy, Record
-from moichord.sample import Api, State, Step, Submission
+from moichord.sample import LONGEST_RETRY_AFTER, Api, State, Step, Submission
 
 s = submissions.c
 _PROCESSING = s.state == str(State.PROCESSING)

@@ -448,7 +448,7 @@ def test_a_probe_asks_with_options_and_gives_any_status() -> None:
 
 @pytest.mark.parametrize("script", [stalling_while_reading, silent], ids=["sending", "waiting"])
 def test_stopping_ends_what_is_under_way_and_refuses_what_is_new(script: Script) -> None:
-    ended: list[BaseException] = []
+    ended: list[Stopped] = []
     with FaultServer(script) as server:
         one = client(server.url)
 
@@ -464,9 +464,10 @@ def test_stopping_ends_what_is_under_way_and_refuses_what_is_new(script: Script)
         one.stop_now()
         thread.join(10)
         assert not thread.is_alive()
-        with pytest.raises(Stopped):
+        with pytest.raises(Stopped) as refused:
             one.send(b"next")
-    assert len(ended) == 1
+    assert [stopped.maybe_done for stopped in ended] == [True]
+    assert not refused.value.maybe_done
     assert server.connections == 1
 
 
