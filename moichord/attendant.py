@@ -6,52 +6,28 @@ through is said once and tried again, and keeps no other one waiting.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from moichord.cancelling import Cancellations
 from moichord.clock import Bell
-from moichord.conclusion import Conclusion, kind_of
-from moichord.errors import Hold, Moved, Stopped, UsageRefused
+from moichord.conclusion import Conclusion
+from moichord.ending import CANCELLED
+from moichord.errors import Hold, Moved, UsageRefused
 from moichord.queue.bulletin import Bulletin
 from moichord.queue.endings import Endings
-from moichord.queue.requests import Request, Requests, reopening, require_unaltered
+from moichord.queue.requests import Request, Requests, reopening, require_cancellable, require_unaltered
 from moichord.queue.rows import IllegalTransition
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
-from moichord.sample import FINISHED, Image, State, Submission
-from moichord.spool import Spool
+from moichord.sample import FINISHED, Image, State, Submission, about
+from moichord.spool import Spool, kind_of
 from moichord.storage import Storage
-from moichord.worker import CANCELLED_REMEDY, CANCELLED_TEXT, Cancellations, trouble
+from moichord.way_back import WayBack
+from moichord.worker import trouble
 
 log = logging.getLogger(__name__)
-
-
-class Sending:
-    """The bytes of the requests in flight; also where a cancelled one is broken off."""
-
-    def __init__(self, cancellations: Cancellations) -> None:
-        self._cancellations = cancellations
-        self._lock = threading.Lock()
-        self._sent: dict[tuple[str, str], int] = {}
-
-    def __call__(self, submission: str, relative_path: str, sent: int | None) -> None:
-        with self._lock:
-            if sent is None:
-                self._sent.pop((submission, relative_path), None)
-                return
-            self._sent[submission, relative_path] = sent
-        if self._cancellations.is_cancelled(submission):
-            raise Stopped("cancelled")
-
-    def by_submission(self) -> dict[str, int]:
-        """Bytes on their way, by submission."""
-        totals: dict[str, int] = {}
-        with self._lock:
-            for (submission, _), sent in self._sent.items():
-                totals[submission] = totals.get(submission, 0) + sent
-        return totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +44,7 @@ class Desk:
     conclusion: Conclusion
     spool: Spool
     storage: Storage
-    manifest_of: Callable[[Path], str]
+    way_back: WayBack
     images_in: Callable[[Path], Mapping[str, int]]
     keep_images: bool
 
@@ -101,7 +77,7 @@ class Attendant:
                 outcome = self._carry_out(request)
                 if outcome is not None:
                     self._desk.requests.done(request, outcome)
-                    log.info("%s: %s", request.kind, outcome, extra=_about(request.submission))
+                    log.info("%s: %s", request.kind, outcome, extra=about(request.submission))
                 self._begun.discard(request.number)
         finally:
             self._bulletin.publish(notices, sending)
@@ -113,7 +89,7 @@ class Attendant:
         except (OSError, Hold, Moved) as error:
             problem = trouble(error)
             if self._said.get(request.number) != problem:
-                log.error("%s: waits: %s", request.kind, problem, extra=_about(request.submission))
+                log.error("%s: waits: %s", request.kind, problem, extra=about(request.submission))
             self._said[request.number] = problem
             return None
         self._said.pop(request.number, None)
@@ -125,29 +101,42 @@ class Attendant:
 
     def _cancel(self, request: Request) -> str | None:
         """Stop it and move it to failed, unless its end is decided; None while a worker still has it in hand."""
-        submission = request.submission
+        outcome = self._cancelled(request.submission)
+        if outcome is not None:
+            self._claimed.discard(request.submission.uuid)
+            self._cancellations.forget(request.submission.uuid)
+        return outcome
+
+    def _cancelled(self, submission: Submission) -> str | None:
         if submission.state in FINISHED:
-            self._claimed.discard(submission.uuid)
-            self._cancellations.forget(submission.uuid)
             return f"it is {submission.state}"
-        if not self._cancellations.is_cancelled(submission.uuid):
-            log.info("cancel: asked for; what is being sent is ended first", extra=_about(submission))
-        self._cancellations.cancel(submission.uuid)
-        if submission.uuid not in self._claimed:
-            try:
-                submission = self._desk.transitions.claim_this(submission)
-            except IllegalTransition:
-                return None
-            self._claimed.add(submission.uuid)
+        try:
+            require_cancellable(submission)
+            if not self._cancellations.is_cancelled(submission.uuid):
+                log.info("cancel: asked for; what is being sent is ended first", extra=about(submission))
+            self._cancellations.cancel(submission.uuid)
+            if submission.uuid not in self._claimed:
+                submission = self._claimed_for_cancel(submission)
+        except IllegalTransition:
+            return None
+        except UsageRefused as refusal:
+            return f"refused: {refusal.problem}"
         if submission.intent == "conclude":
-            self._desk.conclusion.carry_out(submission, keep_images=self._desk.keep_images)
+            ending = self._desk.conclusion.carry_out(submission, keep_images=self._desk.keep_images)
         else:
-            self._desk.conclusion.conclude(
-                submission, State.CANCELLED, reason=CANCELLED_TEXT, remedy=CANCELLED_REMEDY, brief=CANCELLED_TEXT
-            )
-        self._claimed.discard(submission.uuid)
-        self._cancellations.forget(submission.uuid)
-        return f"it is {submission.outcome or State.CANCELLED}"
+            ending = self._desk.conclusion.conclude(submission, CANCELLED)
+        return f"it is {ending.outcome}"
+
+    def _claimed_for_cancel(self, submission: Submission) -> Submission:
+        """IllegalTransition while a worker has it; UsageRefused, and given back, if that one has brought it too far."""
+        claimed = self._desk.transitions.claim_this(submission)
+        try:
+            require_cancellable(claimed)
+        except UsageRefused as refusal:
+            self._desk.transitions.release(claimed, refusal.problem)
+            raise
+        self._claimed.add(claimed.uuid)
+        return claimed
 
     def _retry(self, request: Request) -> str:
         known = self._desk.views.detail(request.submission.uuid)
@@ -163,11 +152,10 @@ class Attendant:
         try:
             if submission.intent is None:
                 self._desk.endings.reopen(submission, how)
-            self._bring_back(submission)
+            self._desk.way_back.bring(submission)
         except IllegalTransition:
             return f"refused: {submission.sample_id} has changed meanwhile."
         except UsageRefused as refusal:
-            self._desk.endings.stay_out(submission)
             return f"refused: {refusal.problem}"
         self._bell.ring()
         return f"goes on at {how.from_step}"
@@ -180,15 +168,3 @@ class Attendant:
             return
         folder = self._desk.spool.finished_folder("failed", submission.place or submission.folder_name, submission.uuid)
         require_unaltered(folder, images, self._desk.images_in(folder))
-
-    def _bring_back(self, submission: Submission) -> None:
-        kind, place = kind_of(submission.state), submission.place or submission.folder_name
-        self._desk.spool.bring_back(kind, place, submission.uuid, submission.folder_name)
-        self._desk.spool.delete(kind, place, submission.uuid)
-        folder = self._desk.spool.folder(submission.uuid, submission.folder_name)
-        files = self._desk.spool.files(submission.uuid, submission.folder_name)
-        self._desk.endings.reopened(submission, self._desk.manifest_of(folder), files)
-
-
-def _about(submission: Submission) -> dict[str, str]:
-    return {"sample": submission.sample_id, "submission": submission.uuid}

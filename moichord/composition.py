@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moichord import watching, wiring
-from moichord.attendant import Attendant, Desk, Sending
+from moichord.attendant import Attendant, Desk
+from moichord.cancelling import Cancellations, Sending
 from moichord.clock import Bell, Clock
 from moichord.conclusion import Conclusion
 from moichord.config import Settings
@@ -35,7 +36,8 @@ from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.spool import Spool
 from moichord.storage import Key, Storage, free_space
-from moichord.worker import Cancellations, Rules, Turns, Worker
+from moichord.way_back import WayBack
+from moichord.worker import Rules, Turns, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Rooms:
     pool: UploadPool
     turns: Turns
     workers: tuple[Worker, ...]
+    way_back: WayBack
     manifest_of: Callable[[Path], str]
 
 
@@ -93,8 +96,7 @@ def furnish(
     endings = Endings(database, clock, circuits, owner)
     storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours, Mounts(database), free)
     conclusion = Conclusion(endings, views, spool, storage)
-    cancellations = Cancellations(signals.stopping)
-    sending = Sending(cancellations)
+    sending = Sending(cancellations := Cancellations(signals.stopping))
     scanner = watching.scanner(settings)
 
     def look(folder: Path) -> Contents:
@@ -117,7 +119,8 @@ def furnish(
     turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, lambda: rules, cancellations)
     workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
     keep = settings.archive.images != "none"
-    desk = Desk(requests, views, transitions, endings, conclusion, spool, storage, manifest_of, images_in, keep)
+    way_back = WayBack(endings, spool, manifest_of)
+    desk = Desk(requests, views, transitions, endings, conclusion, spool, storage, way_back, images_in, keep)
     attendant = Attendant(desk, cancellations, Bulletin(database), signals.bell)
     interruptions = Interruptions(database, clock)
     retained, retention = Retained(database, clock), _retention(settings)
@@ -125,7 +128,7 @@ def furnish(
     # fmt: off
     return Rooms(
         spool, arrivals, transitions, interruptions, endings, storage, housekeeping,
-        intake, doorbell, attendant, sending, pool, turns, workers, manifest_of,
+        intake, doorbell, attendant, sending, pool, turns, workers, way_back, manifest_of,
     )
     # fmt: on
 

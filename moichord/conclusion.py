@@ -1,24 +1,28 @@
 """The way out of work: receipt, move, final state. Each part can be repeated after a crash.
 
 Owns the order in which a submission ends: intent, receipt in the folder, images deleted if so configured, one rename,
-result, the rest of work removed. It must not decide how a submission ends. Errors: OSError and Moved when a folder
-cannot be moved, Hold while nothing can be moved there (the intent stands, and the submission is brought to its place
-later), StateUnwritable.
+result, the rest of work removed; and the end of one whose folder somebody removed from work. It must not decide how a
+submission ends (`ending`). Errors: OSError and Moved when a folder cannot be moved, Hold while nothing can be moved
+there (the intent stands, and the submission is brought to its place later), StateUnwritable.
 """
 
 import logging
 from collections.abc import Sequence
-from typing import Literal
 
 from moichord import durable
+from moichord.ending import DONE, Ending, as_it_is, of_submission, without_folder
+from moichord.errors import Hold
+from moichord.pipeline.archive_sample import updated_already
 from moichord.queue.endings import Endings
 from moichord.queue.views import Views
 from moichord.receipt import failed_text, receipt, receipt_text
-from moichord.sample import FAILED_NAME, RECEIPT_NAME, Image, State, Submission, native
-from moichord.spool import Kind, Spool
-from moichord.storage import Storage
+from moichord.sample import FAILED_NAME, RECEIPT_NAME, Image, State, Step, Submission, about, native
+from moichord.spool import Kind, Spool, kind_of
+from moichord.storage import HELD_BY, Storage
 
 log = logging.getLogger(__name__)
+
+LOOK_AGAIN_SECONDS = 15.0
 
 
 class Conclusion:
@@ -30,44 +34,63 @@ class Conclusion:
         self._spool = spool
         self._storage = storage
 
-    def conclude(
-        self,
-        submission: Submission,
-        outcome: State,
-        *,
-        reason: str | None = None,
-        remedy: str | None = None,
-        brief: str | None = None,
-        keep_images: bool = True,
-    ) -> None:
-        """End `submission` as `outcome`: done, failed or cancelled. `brief` is the reason as it may be logged."""
-        place = self._spool.free_name(kind_of(outcome), submission.folder_name, submission.attempt_number)
-        decided = self._endings.conclude(submission, outcome, place, reason, remedy)
-        self.carry_out(decided, brief=brief, keep_images=keep_images)
+    def is_gone(self, submission: Submission) -> bool:
+        """Whether somebody removed its folder from work; Hold or OSError where that cannot be known for certain."""
+        uuid, name = submission.uuid, submission.folder_name
+        if not self._spool.is_removed(uuid):
+            return False
+        if not self._spool.work_is_ours():
+            raise Hold("The folder work is not there.", held_by=HELD_BY["work"], seconds=LOOK_AGAIN_SECONDS)
+        if submission.intent == "conclude" and submission.outcome is not None:
+            kind = kind_of(submission.outcome)
+            self._storage.require_place(kind)
+            if self._spool.arrived(kind, uuid, submission.place or name):
+                return False
+        # Looked for again: the share may have come back only after the first look.
+        return self._spool.is_removed(uuid)
 
-    def carry_out(self, submission: Submission, *, brief: str | None = None, keep_images: bool = True) -> None:
-        """Bring a submission whose outcome is decided to its place; repeats what a crash interrupted."""
-        if submission.outcome is None or submission.place is None:
-            raise ValueError(f"submission {submission.uuid} has no outcome yet")
-        kind = kind_of(submission.outcome)
-        place = submission.place
+    def conclude(self, submission: Submission, decided: Ending, *, keep_images: bool = True) -> Ending:
+        """End `submission` as decided, or as that turns out for it; returns how it ended."""
+        ending = of_submission(submission, decided)
+        if self.is_gone(submission):
+            return self._end_without_folder(submission, ending)
+        place = self._spool.free_name(kind_of(ending.outcome), submission.folder_name, submission.attempt_number)
+        moving = self._endings.conclude(submission, ending.outcome, place, ending.reason, ending.remedy)
+        self._move(moving, place, ending, keep_images=keep_images)
+        return ending
+
+    def carry_out(self, submission: Submission, *, keep_images: bool = True) -> Ending:
+        """Bring a submission whose end is decided to its place; repeats what a crash interrupted."""
+        ending = as_it_is(submission)
+        if self.is_gone(submission):
+            return self._end_without_folder(submission, ending)
+        self._move(submission, submission.place or submission.folder_name, ending, keep_images=keep_images)
+        return ending
+
+    def _end_without_folder(self, submission: Submission, decided: Ending) -> Ending:
+        ending = without_folder(decided)
+        self._endings.conclude_without_folder(submission, ending.outcome, ending.reason, ending.remedy)
+        self._tell(submission, ending)
+        self._spool.discard_empty(submission.uuid)
+        return ending
+
+    def _move(self, submission: Submission, place: str, ending: Ending, *, keep_images: bool) -> None:
+        kind = kind_of(ending.outcome)
         while not self._moved(submission, kind, place, keep_images=keep_images):
             place = self._spool.free_name(kind, submission.folder_name, submission.attempt_number)
-            submission = self._endings.conclude(
-                submission, submission.outcome or State.FAILED, place, submission.reason, submission.remedy
-            )
-        state = self._endings.concluded(submission)
-        about = {"sample": submission.sample_id, "submission": submission.uuid, "step": str(submission.step)}
+            submission = self._endings.conclude(submission, ending.outcome, place, ending.reason, ending.remedy)
+        self._endings.concluded(submission)
         try:
             self._spool.discard(submission.uuid)
         except OSError as error:
-            log.warning("%s; what is left of it in work is removed at the next start", error.strerror, extra=about)
-        log.log(
-            logging.INFO if state is State.DONE else logging.WARNING,
-            "%s",
-            state if brief is None else f"{state}: {brief}",
-            extra=about,
-        )
+            said = "%s; what is left of it in work is removed at the next start"
+            log.warning(said, error.strerror, extra=about(submission, submission.step))
+        self._tell(submission, ending)
+
+    def _tell(self, submission: Submission, ending: Ending) -> None:
+        level = logging.INFO if ending == DONE else logging.WARNING
+        text = str(ending.outcome) if ending.brief is None else f"{ending.outcome}: {ending.brief}"
+        log.log(level, "%s", text, extra=about(submission, submission.step))
 
     def _moved(self, submission: Submission, kind: Kind, place: str, *, keep_images: bool) -> bool:
         """Move the folder to `place`; False if another folder has taken that name meanwhile."""
@@ -79,7 +102,7 @@ class Conclusion:
         except FileExistsError:
             return False
         for sentence in missing:
-            log.warning("%s", sentence, extra={"sample": submission.sample_id, "submission": submission.uuid})
+            log.warning("%s", sentence, extra=about(submission))
         return True
 
     def _write_papers(self, submission: Submission, *, keep_images: bool) -> None:
@@ -90,9 +113,12 @@ class Conclusion:
         if submission.outcome is State.DONE:
             (folder / FAILED_NAME).unlink(missing_ok=True)
         else:
-            durable.replace_text(folder / FAILED_NAME, failed_text(known.submission, known.images))
+            begun = submission.step is Step.ARCHIVE
+            updated = updated_already(folder, known.images) if begun else ()
+            durable.replace_text(folder / FAILED_NAME, failed_text(known.submission, known.images, updated))
         durable.replace_text(folder / RECEIPT_NAME, receipt_text(receipt(known.submission, known.steps, known.images)))
-        if submission.outcome is State.DONE and not keep_images:
+        # Analytics that are repeated concern no image: what lay in done lies there as before.
+        if submission.outcome is State.DONE and not keep_images and not submission.repetition:
             self._delete_images(submission, known.images)
 
     def _delete_images(self, submission: Submission, images: Sequence[Image]) -> None:
@@ -100,8 +126,3 @@ class Conclusion:
         for image in images:
             if not image.carried:
                 native(folder, image.relative_path).unlink(missing_ok=True)
-
-
-def kind_of(outcome: State) -> Literal["done", "failed"]:
-    """Where a submission with this outcome lies."""
-    return "done" if outcome is State.DONE else "failed"

@@ -18,7 +18,7 @@ from moichord.queue.interruptions import Interruptions
 from moichord.queue.retained import Retained
 from moichord.queue.rows import IllegalTransition
 from moichord.sample import State, Submission
-from moichord.spool import Kind, Spool
+from moichord.spool import Kind, Spool, kind_of
 from moichord.storage import HELD_BY, Storage
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ class Housekeeping:
         return len(old) == FOLDERS_AT_ONCE
 
     def _delete(self, submission: Submission) -> None:
-        kind: Kind = "done" if submission.state is State.DONE else "failed"
+        kind = kind_of(submission.state)
         place = submission.place or submission.folder_name
         about = {"sample": submission.sample_id, "submission": submission.uuid}
         try:

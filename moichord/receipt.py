@@ -5,7 +5,7 @@ and gives text. It must not know where either is written. No error leaves it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,7 +35,7 @@ def receipt(submission: Submission, steps: Mapping[Step, StepRecord], images: It
         "remedy": submission.remedy,
         "taken_at": iso(submission.taken_at),
         "finished_at": iso(submission.finished_at),
-        "steps": [_step(steps[step]) for step in STEPS if step in steps],
+        "steps": [step_figures(steps[step]) for step in STEPS if step in steps],
         "metadata": metadata.result if metadata else None,
         "analytics": analytics.result if analytics else None,
         "images": [_image(image) for image in images],
@@ -47,11 +47,11 @@ def receipt_text(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def failed_text(submission: Submission, images: Iterable[Image]) -> str:
-    """One sentence of what is wrong, one of what to do, then details."""
-    sent = [image for image in images if image.to_send]
-    stored = sum(image.acknowledged_at is not None for image in sent)
-    refused = [image for image in sent if image.refused is not None]
+def failed_text(submission: Submission, images: Sequence[Image], updated: Sequence[str] = ()) -> str:
+    """One sentence of what is wrong, one of what to do, then details.
+
+    `updated` are the paths of images that lie there with their new tags already.
+    """
     cancelled = submission.outcome is State.CANCELLED
     lines = [
         submission.reason or ("The sample was cancelled." if cancelled else "The sample failed."),
@@ -60,20 +60,36 @@ def failed_text(submission: Submission, images: Iterable[Image]) -> str:
         f"Sample:     {submission.sample_id} (attempt {submission.attempt_number})",
         f"Submission: {submission.uuid}",
         f"Ended:      {iso(submission.finished_at)} (UTC), {submission.outcome}, at the step {submission.step}",
-    ]
-    if sent:
-        left = len(sent) - stored - len(refused)
-        lines.append(f"Images:     {stored} stored on the image server, {len(refused)} refused, {left} not sent")
-        lines += [f"Refused:    {printable(image.relative_path)}: {image.refused}" for image in refused]
-    else:
-        lines.append("Images:     nothing was sent to the image server")
-    lines += [
+        *_counts([image for image in images if image.to_send]),
         "",
-        "This folder holds the sample as it was received. When the cause is mended, either let",
+        *_contents(updated),
+        "To send it after all, either let" if cancelled else "When the cause is mended, either let",
         f"    moichord retry {submission.sample_id}",
         "continue it, or move the folder back into the inbox: then it is sent as a new attempt.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _counts(sent: Sequence[Image]) -> list[str]:
+    if not sent:
+        return ["Images:     nothing was sent to the image server"]
+    stored = sum(image.acknowledged_at is not None for image in sent)
+    refused = [image for image in sent if image.refused is not None]
+    left = len(sent) - stored - len(refused)
+    return [
+        f"Images:     {stored} stored on the image server, {len(refused)} refused, {left} not sent",
+        *(f"Refused:    {printable(image.relative_path)}: {image.refused}" for image in refused),
+    ]
+
+
+def _contents(updated: Sequence[str]) -> list[str]:
+    if not updated:
+        return ["This folder holds the sample as it was received."]
+    return [
+        f"Its filing had begun: {len(updated)} of the images in this folder carry their new tags already:",
+        *(f"    {printable(path)}" for path in updated),
+        "All else is as it was received.",
+    ]
 
 
 def iso(moment: float | None) -> str | None:
@@ -81,20 +97,34 @@ def iso(moment: float | None) -> str | None:
     return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
 
 
-def _step(record: StepRecord) -> dict[str, Any]:
+def step_figures(record: StepRecord) -> dict[str, Any]:
+    """How a step went, for the receipt and for `--json`. `tries` were made, `counted_tries` of them count for retry."""
     return {
         "step": str(record.step),
         "started_at": iso(record.started_at),
         "finished_at": iso(record.finished_at),
+        "tries": record.tries_made,
         "counted_tries": record.tries,
         "last_problem": record.last_problem,
     }
 
 
-def _image(image: Image) -> dict[str, Any]:
+def image_figures(image: Image) -> dict[str, Any]:
+    """What became of an image, for the receipt and for `--json`: no values of patients."""
     return {
         "path": printable(image.relative_path),
         "sop_instance_uid": image.sop_instance_uid,
+        "requests": image.requests,
+        "acknowledged_at": iso(image.acknowledged_at),
+        "status": image.status,
+        "already_stored": image.already_stored,
+        "refused": image.refused,
+    }
+
+
+def _image(image: Image) -> dict[str, Any]:
+    return {
+        **image_figures(image),
         "size_received": image.size,
         "size_sent": image.sent_length if image.to_send else None,
         "sent": image.to_send,
@@ -111,10 +141,5 @@ def _image(image: Image) -> dict[str, Any]:
             {"keyword": change.keyword, "before": change.before, "after": change.after} for change in image.changes
         ],
         "warnings": list(image.warnings),
-        "requests": image.requests,
-        "acknowledged_at": iso(image.acknowledged_at),
-        "status": image.status,
-        "already_stored": image.already_stored,
-        "refused": image.refused,
         "reply": image.reply,
     }

@@ -10,6 +10,7 @@ DIAGNOSTICS, one sentence per case, logged:
     taking, folder nowhere                     -> the taking is withdrawn
     on its way to done or failed               -> brought there first of all
     on its way back into work (retry)          -> brought back; if its folder is gone, it stays as it had ended
+    in work, but its folder is not there       -> goes on; its next turn finds that, and it fails
     processing                                 -> goes on where it was; acknowledged images are not sent again
     processing, for the second time            -> set aside as failed: it breaks moichord off
     the same, but its images are all sent      -> others go before; it does not fail
@@ -20,24 +21,23 @@ DIAGNOSTICS, one sentence per case, logged:
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from moichord import durable
-from moichord.conclusion import kind_of
 from moichord.errors import Moved, UsageRefused
 from moichord.queue.arrivals import Arrivals
 from moichord.queue.endings import Endings
 from moichord.queue.interruptions import Interruptions
 from moichord.queue.transitions import Transitions
-from moichord.sample import FINISHED, State, Step, Submission, printable
+from moichord.sample import FINISHED, SENT_WHOLE, State, Submission, about, printable
 from moichord.spool import Spool
+from moichord.way_back import WayBack
 
 log = logging.getLogger(__name__)
 
 CRASHES_OF_POISON = 2
-SENT_WHOLE = (Step.ANALYTICS, Step.ARCHIVE)
 SECONDS_FOR_OTHERS = 300.0
 POISON = "moichord broke off twice while processing this sample."
 POISON_REMEDY = (
@@ -78,7 +78,7 @@ def recover(
     interruptions: Interruptions,
     endings: Endings,
     spool: Spool,
-    manifest_of: Callable[[Path], str],
+    way_back: WayBack,
 ) -> int:
     """Finish what an earlier run had begun; the number of submissions that this concerned."""
     transitions.exclude_downtime()
@@ -89,7 +89,7 @@ def recover(
     returning = endings.half_brought_back()
     for submission in returning:
         with _hindrance_told(submission):
-            _finish_return(submission, endings, spool, manifest_of)
+            _finish_return(submission, way_back)
     # What a power cut or a restart of the machine breaks off says nothing about the samples.
     counts = interruptions.begin_run(boot_of_machine())
     interrupted = transitions.left_processing()
@@ -100,7 +100,7 @@ def recover(
         if submission.intent is not None or crashes < CRASHES_OF_POISON:
             _go_on(submission, interruptions, crashes)
         elif submission.step in SENT_WHOLE:
-            log.error("%s", BROKEN_OFF, extra=_about(submission))
+            log.error("%s", BROKEN_OFF, extra=about(submission))
             transitions.hold(submission, BROKEN_OFF, "internal error", SECONDS_FOR_OTHERS)
         else:
             _set_aside(submission, interruptions, endings, spool)
@@ -125,19 +125,13 @@ def _finish_taking(submission: Submission, arrivals: Arrivals, spool: Spool) -> 
         arrivals.withdraw(submission, refusal.problem)
 
 
-def _finish_return(submission: Submission, endings: Endings, spool: Spool, manifest_of: Callable[[Path], str]) -> None:
-    kind, place = kind_of(submission.state), submission.place or submission.folder_name
+def _finish_return(submission: Submission, way_back: WayBack) -> None:
     try:
-        spool.bring_back(kind, place, submission.uuid, submission.folder_name)
+        way_back.bring(submission)
     except UsageRefused as refusal:
         _tell(submission, f"was to be retried, and stays as it had ended: {refusal.problem}")
-        endings.stay_out(submission)
-        return
-    spool.delete(kind, place, submission.uuid)
-    _tell(submission, "was being brought back for a retry: goes on")
-    folder = spool.folder(submission.uuid, submission.folder_name)
-    files = spool.files(submission.uuid, submission.folder_name)
-    endings.reopened(submission, manifest_of(folder), files)
+    else:
+        _tell(submission, "was being brought back for a retry: goes on")
 
 
 def _go_on(submission: Submission, interruptions: Interruptions, crashes: int) -> None:
@@ -156,7 +150,7 @@ def _set_aside(submission: Submission, interruptions: Interruptions, endings: En
         _tell_hindrance(submission, error)
         interruptions.interrupted(submission, crashes=submission.crashes)
         return
-    log.error("%s It is set aside as failed", POISON, extra=_about(submission))
+    log.error("%s It is set aside as failed", POISON, extra=about(submission))
     decided = endings.conclude(submission, State.FAILED, place, POISON, POISON_REMEDY)
     interruptions.interrupted(decided, crashes=0)
 
@@ -190,19 +184,15 @@ def _hindrance_told(submission: Submission) -> Iterator[None]:
     try:
         yield
     except Moved as error:
-        log.error("stays as it is: %s", error.problem, extra=_about(submission))
+        log.error("stays as it is: %s", error.problem, extra=about(submission))
     except OSError as error:
         _tell_hindrance(submission, error)
 
 
 def _tell_hindrance(submission: Submission, error: OSError) -> None:
     place = f" ({printable(os.fsdecode(error.filename))})" if error.filename else ""
-    log.error("stays as it is: %s%s", error.strerror or error, place, extra=_about(submission))
+    log.error("stays as it is: %s%s", error.strerror or error, place, extra=about(submission))
 
 
 def _tell(submission: Submission, what: str) -> None:
-    log.warning("%s", what, extra=_about(submission))
-
-
-def _about(submission: Submission) -> dict[str, str]:
-    return {"sample": submission.sample_id, "submission": submission.uuid}
+    log.warning("%s", what, extra=about(submission))

@@ -45,6 +45,8 @@ class Step(StrEnum):
 
 
 STEPS = tuple(Step)
+SENT_WHOLE = (Step.ANALYTICS, Step.ARCHIVE)
+"""At these every image is acknowledged: what is left of the trip never makes it fail for a fault of moichord's."""
 
 
 LONGEST_RETRY_AFTER = 24 * 3600.0
@@ -127,7 +129,8 @@ class Submission:
 
     `reason` says why it waits or how it ended, `remedy` what a person can do. `intent` and `outcome` are set while
     the folder is to be moved; `doomed` is why it must fail, known when it was taken. `crashes` counts how often
-    moichord broke off while it was processed, without progress; `deleted_at` is when its folder was deleted.
+    moichord broke off while it was processed, without progress; `repetition` how often analytics of the done sample
+    were asked for again; `deleted_at` is when its folder was deleted.
     """
 
     uuid: str
@@ -161,7 +164,10 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What is known of one step of one submission; `tries` counts what retry counts."""
+    """What is known of one step of one submission.
+
+    `tries` counts what retry counts, `failures` the turns that ended in waiting or giving up, counted or not.
+    """
 
     step: Step
     tries: int = 0
@@ -170,6 +176,12 @@ class StepRecord:
     finished_at: float | None = None
     result: Any = None
     last_problem: str | None = None
+    failures: int = 0
+
+    @property
+    def tries_made(self) -> int:
+        """Turns that failed, and the one that did not."""
+        return self.failures + (self.finished_at is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +195,12 @@ class Event:
     step: Step | None
     text: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def about(submission: Submission, step: Step | None = None) -> dict[str, str]:
+    """The fields of a log line about a submission, at `step`."""
+    whose = {"sample": submission.sample_id, "submission": submission.uuid}
+    return whose if step is None else {**whose, "step": str(step)}
 
 
 def image_key(submission: UUID, image: Image) -> str:

@@ -154,7 +154,7 @@ class Service:
             log.warning("returned to the inbox from a work folder of another state", extra={"sample": name})
         take_over_attempts(rooms.arrivals, rooms.spool)
         recovered = recover(
-            rooms.arrivals, rooms.transitions, rooms.interruptions, rooms.endings, rooms.spool, rooms.manifest_of
+            rooms.arrivals, rooms.transitions, rooms.interruptions, rooms.endings, rooms.spool, rooms.way_back
         )
         rooms.storage.look()
         rooms.intake.restore()

@@ -10,8 +10,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from moichord import ending as ended
+from moichord.cancelling import Cancellations
 from moichord.clock import Bell
 from moichord.conclusion import Conclusion
+from moichord.ending import Ending
 from moichord.errors import (
     ApiFailure,
     Hold,
@@ -30,7 +33,7 @@ from moichord.queue.rows import IllegalTransition
 from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.retry import GiveUp, Policy
-from moichord.sample import State, Step, Submission, printable
+from moichord.sample import SENT_WHOLE, Step, Submission, about, printable
 from moichord.spool import Spool
 from moichord.storage import Storage
 
@@ -40,21 +43,6 @@ LONGEST_WAIT = 5.0
 SHORTEST_WAIT = 0.01
 TROUBLE_SECONDS = 15.0
 LONGEST_TROUBLE = 300.0
-UNFORESEEN = "Something unforeseen went wrong inside moichord; its log has the details."
-UNFORESEEN_REMEDY = "Report this, with the log, to whoever maintains moichord; then retry the sample."
-CANCELLED_TEXT = "Cancelled by request."
-CANCELLED_REMEDY = "Retry it, or move the folder back into the inbox, if it is to be sent after all."
-DOOMED_REMEDY = "When the folder is complete and correct, drop it into the inbox again."
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a submission ends: done, failed or cancelled, why, and what a person can do. `brief` is the why for logs."""
-
-    outcome: State
-    reason: str | None = None
-    remedy: str | None = None
-    brief: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +51,6 @@ class Rules:
 
     equipment: Equipment
     retry: Policy
-
-
-class Cancellations:
-    """Which submissions are to be stopped, and whether the whole daemon is."""
-
-    def __init__(self, stopping: threading.Event) -> None:
-        self.stopping = stopping
-        self._cancelled: set[str] = set()
-
-    def cancel(self, uuid: str) -> None:
-        self._cancelled.add(uuid)
-
-    def forget(self, uuid: str) -> None:
-        self._cancelled.discard(uuid)
-
-    def is_cancelled(self, uuid: str) -> bool:
-        return uuid in self._cancelled
-
-    def why_stop(self, uuid: str) -> str | None:
-        """Why a submission is to be left now, if it is."""
-        if uuid in self._cancelled:
-            return "cancelled"
-        return "the daemon is stopping" if self.stopping.is_set() else None
 
 
 class Worker:
@@ -162,9 +127,8 @@ class Turns:
             lambda: self._why_stop(trip),
         )
         folder = self._spool.folder(submission.uuid, submission.folder_name)
-        trip = Trip(journal, rules.equipment, folder, step=submission.step)
-        about = {"sample": submission.sample_id, "submission": submission.uuid}
-        log.info("processing", extra={**about, "step": str(submission.step)})
+        trip = Trip(journal, rules.equipment, folder, step=submission.step, renewed=lambda: self._rules().equipment)
+        log.info("processing", extra=about(submission, submission.step))
         try:
             self._take_turn(trip, submission, rules)
         except StateUnwritable as error:
@@ -173,19 +137,18 @@ class Turns:
             why = str(error)
             self._give_back(submission, lambda: self._transitions.release(submission, why))
         except Exception:
-            log.exception("unforeseen; tried again later", extra={**about, "step": str(trip.step)})
+            log.exception("unforeseen; tried again later", extra=about(submission, trip.step))
             self._after_the_unforeseen(trip, submission, rules)
 
     def _take_turn(self, trip: Trip, submission: Submission, rules: Rules) -> None:
         """A turn that may end in waiting, without a fault of the sample's own."""
-        about = {"sample": submission.sample_id, "submission": submission.uuid}
         try:
             self._turn(trip, submission, rules)
             self._troubles.pop(submission.uuid, None)
         except Stopped as stopped:
             self._transitions.release(submission, str(stopped))
         except Hold as hold:
-            log.info("waiting: %s", hold, extra={**about, "step": str(trip.step)})
+            log.info("waiting: %s", hold, extra=about(submission, trip.step))
             self._transitions.hold(submission, hold.problem, hold.held_by, hold.seconds)
         except (OSError, Moved) as error:
             seconds = self._note_trouble(trip, submission, trouble(error))
@@ -193,17 +156,20 @@ class Turns:
 
     def _why_stop(self, trip: Trip) -> str | None:
         """Why a submission is to be left now, if it is; raises Hold if the disks cannot take what comes next."""
-        why = self._cancellations.why_stop(trip.journal.submission.uuid)
+        why = self._cancellations.why_stop(trip.journal.submission.uuid, trip.step)
         if why is None:
             self._storage.require(filing=trip.step is Step.ARCHIVE)
         return why
 
     def _note_trouble(self, trip: Trip, submission: Submission, problem: str) -> float:
         """Say once what is wrong with the disk; in how many seconds to try again."""
-        times, before = self._troubles.get(submission.uuid, (0, ""))
-        if problem != before:
-            about = {"sample": submission.sample_id, "submission": submission.uuid, "step": str(trip.step)}
-            log.error("waiting: %s", problem, extra=about)
+        if problem != self._troubles.get(submission.uuid, (0, ""))[1]:
+            log.error("waiting: %s", problem, extra=about(submission, trip.step))
+        return self._seconds_of_trouble(submission, problem)
+
+    def _seconds_of_trouble(self, submission: Submission, problem: str) -> float:
+        """Longer from time to time, until a turn ends well."""
+        times, _ = self._troubles.get(submission.uuid, (0, ""))
         self._troubles[submission.uuid] = (times + 1, problem)
         return min(LONGEST_TROUBLE, TROUBLE_SECONDS * 2.0 ** min(times, 10))
 
@@ -219,65 +185,52 @@ class Turns:
 
     def _turn(self, trip: Trip, submission: Submission, rules: Rules) -> None:
         """Run the pipeline and end the submission, if it comes to an end in this turn."""
-        keep_images = rules.equipment.archive_images != "none"
         if submission.intent == "conclude":
-            self._conclusion.carry_out(submission, keep_images=keep_images)
+            self._conclusion.carry_out(submission, keep_images=_keeps_images(trip))
             return
-        ending = self._run(trip, submission, rules)
+        ending = ended.DONE if self._conclusion.is_gone(submission) else self._run(trip, submission, rules)
         if ending is not None:
-            self._conclusion.conclude(
-                submission,
-                ending.outcome,
-                reason=ending.reason,
-                remedy=ending.remedy,
-                brief=ending.brief,
-                keep_images=keep_images,
-            )
+            self._conclusion.conclude(submission, ending, keep_images=_keeps_images(trip))
 
     def _run(self, trip: Trip, submission: Submission, rules: Rules) -> Ending | None:
         """How the submission ends; None if a failed request lets it wait."""
         try:
             if submission.doomed is not None:
-                raise SampleFailure(f"{submission.doomed}.", remedy=DOOMED_REMEDY)
+                raise SampleFailure(f"{submission.doomed}.", remedy=ended.DOOMED_REMEDY)
             run(trip)
         except SampleFailure as failure:
-            return Ending(State.FAILED, failure.problem, failure.remedy, failure.brief)
+            return ended.failed(failure)
         except ApiFailure as failure:
             return self._after_failed_request(trip, submission, failure, rules)
         except Stopped:
-            if self._cancellations.is_cancelled(submission.uuid):
-                return Ending(State.CANCELLED, CANCELLED_TEXT, CANCELLED_REMEDY, CANCELLED_TEXT)
+            if self._cancellations.ends(submission.uuid, trip.step):
+                return ended.CANCELLED
             raise
-        return Ending(State.DONE)
+        return ended.DONE
 
     def _after_failed_request(
         self, trip: Trip, submission: Submission, failure: ApiFailure, rules: Rules
     ) -> Ending | None:
         decision = self._transitions.defer(submission, trip.step, failure, rules.retry)
         if isinstance(decision, GiveUp):
-            problem = f"{failure.problem} ({decision.why})" if decision.why else failure.problem
-            detail = f" The server wrote: {failure.detail}" if failure.detail else ""
-            return Ending(State.FAILED, problem + detail, failure.remedy, problem)
-        log.warning(
-            "waiting: %s",
-            failure.problem,
-            extra={"sample": submission.sample_id, "submission": submission.uuid, "step": str(trip.step)},
-        )
+            return ended.given_up(failure, decision.why)
+        log.warning("waiting: %s", failure.problem, extra=about(submission, trip.step))
         return None
 
     def _after_the_unforeseen(self, trip: Trip, submission: Submission, rules: Rules) -> None:
         """A fault of moichord's own: a try like any other, but a sample that was sent whole never fails for it."""
         try:
-            if trip.step is Step.ARCHIVE or submission.intent is not None or trip.step not in trip.journal.steps():
-                self._transitions.hold(submission, UNFORESEEN, "internal error", TROUBLE_SECONDS)
-            elif self._transitions.postpone(submission, trip.step, UNFORESEEN, rules.retry) is None:
-                self._conclusion.conclude(submission, State.FAILED, reason=UNFORESEEN, remedy=UNFORESEEN_REMEDY)
+            if trip.step in SENT_WHOLE or submission.intent is not None or trip.step not in trip.journal.steps():
+                self._hold_after_the_unforeseen(submission)
+            elif self._transitions.postpone(submission, trip.step, ended.UNFORESEEN, rules.retry) is None:
+                self._conclusion.conclude(submission, ended.BROKEN)
         except Exception:
-            log.exception("its turn could not be ended", extra={"submission": submission.uuid})
-            self._give_back(
-                submission,
-                lambda: self._transitions.hold(submission, UNFORESEEN, "internal error", TROUBLE_SECONDS),
-            )
+            log.exception("its turn could not be ended", extra=about(submission))
+            self._give_back(submission, lambda: self._hold_after_the_unforeseen(submission))
+
+    def _hold_after_the_unforeseen(self, submission: Submission) -> None:
+        seconds = self._seconds_of_trouble(submission, ended.UNFORESEEN)
+        self._transitions.hold(submission, ended.UNFORESEEN, "internal error", seconds)
 
     def _give_back(self, submission: Submission, write: Callable[[], None]) -> None:
         """`write` that its turn is over, at whatever cost: in nobody's hands it would wait for ever."""
@@ -289,12 +242,16 @@ class Turns:
             except StateUnwritable as error:
                 self._note_unwritable(error)
             except Exception:
-                log.exception("it could not be given back; tried again", extra={"submission": submission.uuid})
+                log.exception("it could not be given back; tried again", extra=about(submission))
             else:
                 self._note_writable()
                 return
             if self._clock.wait(self._cancellations.stopping, LONGEST_WAIT):
                 return  # the next start finds it
+
+
+def _keeps_images(trip: Trip) -> bool:
+    return trip.equipment.archive_images != "none"
 
 
 def trouble(error: OSError | Moved | Hold) -> str:

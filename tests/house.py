@@ -133,7 +133,7 @@ class House:
         rooms = self.rooms
         rooms.spool.prepare(adopt=adopt_work)
         take_over_attempts(rooms.arrivals, rooms.spool)
-        recover(rooms.arrivals, rooms.transitions, rooms.interruptions, rooms.endings, rooms.spool, rooms.manifest_of)
+        recover(rooms.arrivals, rooms.transitions, rooms.interruptions, rooms.endings, rooms.spool, rooms.way_back)
         rooms.storage.look()
         return self
 

@@ -9,7 +9,7 @@ import logging
 
 from moichord.clock import Clock
 from moichord.queue.arrivals import Arrivals, Taking
-from moichord.sample import Submission
+from moichord.sample import Submission, about
 from moichord.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Taker:
                 "taken, attempt %d, %d images",
                 submission.attempt_number,
                 submission.image_count,
-                extra=_about(submission),
+                extra=about(submission),
             )
         for submission in intended:
             refusal = refusals[submission.uuid]
@@ -90,9 +90,5 @@ class Taker:
         known = self._blocked.get(submission.folder_name, (0.0, ""))[1] == problem
         self._arrivals.withdraw(submission, None if known else problem)
         if not known:
-            log.warning("not taken: %s", problem, extra=_about(submission))
+            log.warning("not taken: %s", problem, extra=about(submission))
         self._blocked[submission.folder_name] = (self._clock.monotonic() + TRY_RENAME_AGAIN_AFTER, problem)
-
-
-def _about(submission: Submission) -> dict[str, str]:
-    return {"sample": submission.sample_id, "submission": submission.uuid}

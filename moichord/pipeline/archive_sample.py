@@ -8,7 +8,7 @@ digest of its header.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from moichord.dicom import PositionedFile, TaggedImage
 from moichord.durable import replace_file
+from moichord.errors import SampleFailure
 from moichord.pipeline.equipment import Equipment
 from moichord.pipeline.image_files import changed_while_sent, dressed, opened
 from moichord.pipeline.journal import Journal
@@ -28,9 +29,10 @@ BLOCK = 1024 * 1024
 def archive_sample(journal: Journal, equipment: Equipment, folder: Path, tagging: Mapping[str, Any]) -> None:
     """Return when every image that was sent lies as `archive.images` says."""
     wanted = Tagging.from_json(tagging)
-    for image in journal.images():
-        if image.carried or image.sha256 is not None:
-            continue
+    left = [image for image in journal.images() if not image.carried and image.sha256 is None]
+    for image in left:
+        _require_as_sent(folder, image)  # of all of them first: none is laid of a sample that fails here
+    for image in left:
         journal.check_stop()
         sha256 = lay(folder, image, wanted, equipment, update=equipment.archive_images == "updated")
         journal.archived(image, sha256)
@@ -55,9 +57,19 @@ def lay(folder: Path, image: Image, tagging: Tagging, equipment: Equipment, *, u
     return sha256
 
 
+def _require_as_sent(folder: Path, image: Image) -> None:
+    with opened(folder, image.relative_path) as file:
+        if not _has_its_stamp(file, image) and not is_updated(file, image):
+            raise changed_while_sent(image.relative_path)
+
+
+def _has_its_stamp(file: PositionedFile, image: Image) -> bool:
+    return file.stamp == (image.inode, image.size, image.mtime_ns)
+
+
 def _as_planned(file: PositionedFile, image: Image, tagging: Tagging, equipment: Equipment) -> TaggedImage:
     tagged = dressed(file, tagging, equipment.tags).image
-    if file.stamp != (image.inode, image.size, image.mtime_ns) or tagged.header_digest != image.header_digest:
+    if not _has_its_stamp(file, image) or tagged.header_digest != image.header_digest:
         raise changed_while_sent(image.relative_path)
     return tagged
 
@@ -67,6 +79,19 @@ def is_updated(file: PositionedFile, image: Image) -> bool:
     if file.size != image.sent_length:
         return False
     return bool(blake3(file.read_at(0, image.header_length)).hexdigest() == image.header_digest)
+
+
+def updated_already(folder: Path, images: Iterable[Image]) -> list[str]:
+    """The paths of those images that lie in `folder` with their new tags, where these are new."""
+    return [image.relative_path for image in images if image.changes and _lies_updated(folder, image)]
+
+
+def _lies_updated(folder: Path, image: Image) -> bool:
+    try:
+        with opened(folder, image.relative_path) as file:
+            return is_updated(file, image)
+    except SampleFailure:
+        return False
 
 
 def _sha256(file: PositionedFile) -> str:

@@ -153,15 +153,31 @@ class Endings:
         """Result: the folder is at its place, durably. The submission's final state."""
         now = self._clock.now()
 
-        def unit(connection: Connection) -> State:
-            exactly_one(connection.execute(_CONCLUDED, {"of": submission.uuid}).rowcount, submission.uuid, "end")
-            self._circuits.turn_ended(connection, submission.uuid)
-            row = connection.execute(_ONE, {"of": submission.uuid}).one()
-            state = State(row.state)
-            remember(connection, submission, now, state, row.reason or str(state), detail={"remedy": row.remedy})
-            return state
+        return self._database.write(lambda connection: self._concluded(connection, submission, now))
 
-        return self._database.write(unit)
+    def _concluded(self, connection: Connection, submission: Submission, now: float) -> State:
+        exactly_one(connection.execute(_CONCLUDED, {"of": submission.uuid}).rowcount, submission.uuid, "end")
+        self._circuits.turn_ended(connection, submission.uuid)
+        row = connection.execute(_ONE, {"of": submission.uuid}).one()
+        state = State(row.state)
+        remember(connection, submission, now, state, row.reason or str(state), detail={"remedy": row.remedy})
+        return state
+
+    def conclude_without_folder(
+        self, submission: Submission, outcome: State, reason: str | None, remedy: str | None
+    ) -> None:
+        """The submission ends at once: its folder is gone, and there is nothing to move."""
+        now = self._clock.now()
+        values = {
+            **{"of": submission.uuid, "how": str(outcome), "where": None, "why": reason},
+            **{"mend": remedy, "by": self._owner, "now": now},
+        }
+
+        def unit(connection: Connection) -> None:
+            exactly_one(connection.execute(_CONCLUDE, values).rowcount, submission.uuid, f"end as {outcome}")
+            self._concluded(connection, submission, now)
+
+        self._database.write(unit)
 
     def reopen(self, submission: Submission, how: Reopening) -> None:
         """Intent of `retry`: the folder is to come back into work, or analytics of a done sample is repeated."""

@@ -58,6 +58,7 @@ class Requests:
         """The submission is to be stopped and moved to failed."""
         if submission.state in FINISHED:
             raise UsageRefused(f"{submission.sample_id} is {submission.state} already: there is nothing to cancel.")
+        require_cancellable(submission)
         self._ask(submission, "cancel", None)
 
     def _ask(self, submission: Submission, kind: str, from_step: Step | None) -> None:
@@ -145,7 +146,7 @@ def reopening(
                 f"{name} is done; of a done sample only analytics can be repeated.",
                 remedy=f"Use `moichord retry {name} --from analytics`, or drop the folder again to send all of it.",
             )
-        return _from(Step.ANALYTICS)
+        return Reopening(Step.ANALYTICS, forget=(), reset=(Step.ANALYTICS,))
     if submission.state not in {State.FAILED, State.CANCELLED}:
         raise UsageRefused(f"{name} is {submission.state}: only a failed or cancelled sample can be retried.")
     if not any(image.upload_began for image in images):
@@ -163,7 +164,20 @@ def reopening(
     missing = sum(image.to_send and image.acknowledged_at is None for image in images)
     if missing and from_step in {Step.ANALYTICS, Step.ARCHIVE}:
         raise UsageRefused(f"{missing} of the images of {name} are not stored yet: it can only go on at upload.")
+    if from_step is Step.UPLOAD and Step.ARCHIVE in steps:
+        raise UsageRefused(
+            f"All images of {name} are stored, and its filing had begun: there is nothing left to upload.",
+            remedy="Leave out --from, or use --from analytics.",
+        )
     return _from(from_step or _first_unfinished(steps))
+
+
+def require_cancellable(submission: Submission) -> None:
+    """UsageRefused once a sample is being filed: some of its images may be as received no more."""
+    if submission.step is Step.ARCHIVE and submission.intent is None:
+        raise UsageRefused(
+            f"Everything of {submission.sample_id} is sent, and only its filing is left: there is nothing to cancel."
+        )
 
 
 def require_unaltered(folder: Path, images: Sequence[Image], found: Mapping[str, int]) -> None:

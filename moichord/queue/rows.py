@@ -20,6 +20,7 @@ _SUBMISSION_FIELDS = tuple(
     for name in Submission.__dataclass_fields__
     if name in submissions.c and name not in {"state", "step", "outcome"}
 )
+_STEP_FIELDS = tuple(name for name in StepRecord.__dataclass_fields__ if name != "step")
 _IMAGE_FIELDS = tuple(name for name in Image.__dataclass_fields__ if name not in {"changes", "warnings"})
 
 
@@ -49,9 +50,8 @@ def image_row(submission: str, image: Image) -> dict[str, Any]:
 
 
 def step_of(row: Row[Any]) -> StepRecord:
-    return StepRecord(
-        Step(row.step), row.tries, row.requests, row.started_at, row.finished_at, row.result, row.last_problem
-    )
+    fields = {name: getattr(row, name) for name in _STEP_FIELDS}
+    return StepRecord(step=Step(row.step), **fields)
 
 
 def event_of(row: Row[Any]) -> Event:

@@ -127,7 +127,7 @@ submissions = Table(
     Column("reason", Sentence),  # why it waits, or how it ended
     Column("remedy", Sentence),  # what a person can do
     Column("doomed", Sentence),  # known at the taking: it must fail, for this reason
-    Column("owner", String),  # the daemon run that processes it
+    Column("owner", String),  # whose claim it is; one daemon needs none: for several on one state, when leases lapse
     Column("held_by", String),  # api:upload, disk:done, settling, ...: it waits without a fault of its own
     Column("held_since", Double),
     Column("held_seconds", Double, nullable=False),

@@ -6,7 +6,7 @@ move folders or send requests. Errors: IllegalTransition, StateUnwritable.
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import Connection, bindparam, case, exists, func, select, update
 
 from moichord import retry
 from moichord.errors import ApiFailure, ApiOutage
@@ -15,7 +15,7 @@ from moichord.queue import migrations
 from moichord.queue.circuits import Circuits, held_api, holder_name
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember, submission_of
-from moichord.queue.schema import steps, submissions
+from moichord.queue.schema import requests, steps, submissions
 from moichord.queue.timekeeping import Timekeeper
 from moichord.retry import Decision, GiveUp, HoldForApi, Policy, Record
 from moichord.sample import LONGEST_RETRY_AFTER, Api, State, Step, Submission
@@ -24,21 +24,25 @@ s = submissions.c
 _PROCESSING = s.state == str(State.PROCESSING)
 _IDLE = s.state.in_([str(State.READY), str(State.WAITING)])
 
+# What somebody wants cancelled gets no turn: after a crash, nothing of it is sent before that is carried out.
+_WANTED = ~exists().where(requests.c.submission == s.uuid, requests.c.kind == "cancel", requests.c.done_at.is_(None))
 # Only what is ready or waiting has a `next_try_at`: asking for the state too would cost the index.
-_DUE = select(submissions).where(s.next_try_at <= bindparam("now")).order_by(s.next_try_at).limit(1)
+_DUE = select(submissions).where(s.next_try_at <= bindparam("now"), _WANTED).order_by(s.next_try_at).limit(1)
 # Nothing is ever made to wait that long: the machine's clock has jumped back, and the time means nothing.
-_JUMPED = select(submissions).where(s.next_try_at > bindparam("longest")).order_by(s.next_try_at.desc()).limit(1)
+_JUMPED = (
+    select(submissions).where(s.next_try_at > bindparam("longest"), _WANTED).order_by(s.next_try_at.desc()).limit(1)
+)
 _PROBE = (
     select(submissions)
-    .where(s.state == str(State.WAITING), s.held_by == bindparam("holder"), s.next_try_at.is_(None))
+    .where(s.state == str(State.WAITING), s.held_by == bindparam("holder"), s.next_try_at.is_(None), _WANTED)
     .order_by(s.probed_at.asc().nulls_first(), s.smallest_image, s.taken_at)
     .limit(1)
 )
-_NEXT_DUE = select(func.min(s.next_try_at))
+_NEXT_DUE = select(s.next_try_at).where(s.next_try_at.is_not(None), _WANTED).order_by(s.next_try_at).limit(1)
 # Who was processed when moichord broke off, and has come no further since: the index holds hardly any.
-_SUSPECT = select(submissions).where(s.crashes > 0).limit(1)
+_SUSPECT = select(submissions).where(s.crashes > 0, _WANTED).limit(1)
 _IN_HAND = select(s.uuid).where(_PROCESSING).limit(1)
-_HOLDERS = select(s.held_by).where(s.state == str(State.WAITING), s.next_try_at.is_(None)).distinct()
+_HOLDERS = select(s.held_by).where(s.state == str(State.WAITING), s.next_try_at.is_(None), _WANTED).distinct()
 # Once an end is decided, `reason` and `remedy` are its own, whatever delays the move of the folder.
 _ENDING = s.intent == "conclude"
 _CLAIM = (

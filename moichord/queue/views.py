@@ -57,7 +57,6 @@ class Detail:
     steps: dict[Step, StepRecord]
     images: list[Image]
     events: list[Event]
-    wanted_outcome: State | None
 
 
 class Views:
@@ -115,7 +114,6 @@ class Views:
                 {record.step: record for record in map(step_of, step_rows)},
                 [image_of(image) for image in image_rows],
                 [event_of(event) for event in events],
-                None if row.outcome is None else State(row.outcome),
             )
 
     def history(self, sample_id: str | None, since: float | None, limit: int = 10_000) -> list[Event]:

@@ -10,15 +10,22 @@ import re
 import uuid as uuids
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from moichord import durable
-from moichord.sample import RECEIPT_NAME, printable
+from moichord.sample import RECEIPT_NAME, State, printable
+
+Kind = Literal["done", "failed"]
 
 ATTEMPT_SUFFIX = re.compile(r"\.attempt-\d{3,}(\.\d+)?$")
 """What `candidates` puts after a name."""
 
 _LARGEST_RECEIPT = 1 << 28
+
+
+def kind_of(outcome: State) -> Kind:
+    """In which of the two folders a submission with this outcome lies."""
+    return "done" if outcome is State.DONE else "failed"
 
 
 def candidates(name: str, attempt_number: int) -> Iterator[str]:

@@ -17,9 +17,7 @@ from moichord import durable
 from moichord.errors import ConfigurationInvalid, Moved, UsageRefused
 from moichord.sample import OWN_FILES, RECEIPT_NAME
 from moichord.spool import preparing
-from moichord.spool.names import candidates, component, is_there, last_attempts, orphans, receipt_owner
-
-Kind = Literal["done", "failed"]
+from moichord.spool.names import Kind, candidates, component, is_there, last_attempts, orphans, receipt_owner
 
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _GONE = (errno.ENOENT, errno.ENOTDIR)
@@ -36,13 +34,14 @@ class NotTaken:
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """The folders as configured, for the state with this UUID."""
+    """The folders as configured, for the state with this UUID; `lock` is what its daemon holds while it runs."""
 
     inbox: Path
     work: Path
     done: Path
     failed: Path
     state_uuid: str
+    lock: Path | None = None
 
     # Start-up
 
@@ -54,7 +53,7 @@ class Spool:
         """
         preparing.require_folders(inbox=self.inbox, done=self.done, failed=self.failed)
         preparing.create_work(self.work)
-        returned = preparing.own_work(self.work, self.inbox, self.state_uuid, adopt=adopt)
+        returned = preparing.own_work(self.work, self.inbox, self.state_uuid, self.lock, adopt=adopt)
         preparing.remove_leftovers(self.inbox, self.work)
         if (problem := self.rename_problem()) is not None:
             raise ConfigurationInvalid([problem])
@@ -135,6 +134,13 @@ class Spool:
             found.add("work")
         return frozenset(found)
 
+    def is_removed(self, uuid: str) -> bool:
+        """Whether nothing of the sample is in work; what was only renamed there is. `OSError` if unknown."""
+        try:
+            return not any((self.work / component(uuid)).iterdir())
+        except FileNotFoundError:
+            return True
+
     def orphans(self) -> tuple[str, ...]:
         """The UUIDs that have a folder in work."""
         return orphans(self.work)
@@ -181,6 +187,8 @@ class Spool:
         """Remove a folder of work that holds nothing; False, and it stays, if it does hold something."""
         try:
             (self.work / component(uuid)).rmdir()
+        except FileNotFoundError:
+            return True
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise

@@ -13,8 +13,8 @@ from moichord import __version__
 from moichord.outage import Circuit
 from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Detail, Progress
-from moichord.receipt import iso
-from moichord.sample import STEPS, Event, Image, StepRecord, Submission, printable
+from moichord.receipt import image_figures, iso, step_figures
+from moichord.sample import STEPS, Event, Image, Submission, printable
 from moichord.status.sentences import Sentence, plain_state, sentences, share_sent
 from moichord.status.standing import Standing
 
@@ -47,7 +47,7 @@ def sample_report(detail: Detail, others: Iterable[Submission], standing: Standi
         **_head(standing.at),
         "daemon": {"running": standing.daemon},
         **_with_progress(detail.submission, standing),
-        "steps": [_step(detail.steps[step]) for step in STEPS if step in detail.steps],
+        "steps": [step_figures(detail.steps[step]) for step in STEPS if step in detail.steps],
         "image_list": [_image(image) for image in detail.images],
         "events": [_event(event) for event in detail.events],
         "other_submissions": [_submission(one) for one in others if one.uuid != detail.submission.uuid],
@@ -142,28 +142,8 @@ def _submission(submission: Submission, share: float | None = None) -> dict[str,
     }
 
 
-def _step(record: StepRecord) -> dict[str, Any]:
-    return {
-        "step": str(record.step),
-        "started_at": iso(record.started_at),
-        "finished_at": iso(record.finished_at),
-        "counted_tries": record.tries,
-        "last_problem": record.last_problem,
-    }
-
-
 def _image(image: Image) -> dict[str, Any]:
-    return {
-        "path": printable(image.relative_path),
-        "sop_instance_uid": image.sop_instance_uid,
-        "size": image.size,
-        "to_send": image.to_send,
-        "requests": image.requests,
-        "acknowledged_at": iso(image.acknowledged_at),
-        "status": image.status,
-        "already_stored": image.already_stored,
-        "refused": image.refused,
-    }
+    return {**image_figures(image), "size": image.size, "to_send": image.to_send}
 
 
 def _event(event: Event) -> dict[str, Any]:

@@ -79,6 +79,8 @@ def plain_state(submission: Submission, share: float | None = None) -> str:
         return f"{words} {percent(share or 0.0)}" if sending else words
     if submission.state is State.WAITING:
         return _waiting(submission)
+    if submission.state is State.DONE and submission.reason is not None:
+        return "Sent, with a problem"
     return _IN_STATE[submission.state]
 
 

@@ -149,7 +149,7 @@ def _kind(step: Step, record: StepRecord | None, submission: Submission) -> str:
     if record is not None and record.finished_at is not None:
         return "done"
     here = submission.step is step and record is not None
-    if here and submission.state in {State.FAILED, State.CANCELLED}:
+    if here and submission.state in FINISHED:
         return "failed"
     return "now" if here else "later"
 

@@ -1,15 +1,20 @@
 """What becomes of what people ask for: carried out on the real folders and the real state, or refused by name."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from moichord.conclusion import Conclusion
+from moichord.ending import REMOVED, Ending
+from moichord.pipeline import archive_sample
+from moichord.queue.requests import require_cancellable
 from moichord.queue.schema import requests, submissions
-from moichord.sample import RECEIPT_NAME, Api, State, Submission
+from moichord.sample import RECEIPT_NAME, Api, State, Step, Submission
 from tests.builders import write_image
 from tests.house import Called, House, Says, house
 
@@ -136,10 +141,8 @@ def sent_whole(lab: House) -> None:
     lab.clock.advance(3600)
 
 
-def decide_done(lab: House) -> None:
+def decide_done(lab: House, claimed: Submission) -> None:
     """What a worker does that has just sent the sample, and finds its place gone."""
-    claimed = lab.rooms.transitions.claim()
-    assert claimed is not None
     lab.rooms.endings.conclude(claimed, State.DONE, claimed.folder_name, None, None)
     lab.rooms.transitions.hold(claimed, "the place is gone", "disk:done", None)
 
@@ -149,9 +152,11 @@ def test_a_sample_whose_end_is_decided_is_not_cancelled_any_more(images: str, ke
     with house({"archive": {"images": images}}) as lab:
         lab.drop("S1")
         sent_whole(lab)
+        claimed = lab.rooms.transitions.claim()
+        assert claimed is not None
         cancel(lab, "S1")
         (request,) = lab.rooms.attendant._desk.requests.open()  # as it was before the worker decided
-        decide_done(lab)
+        decide_done(lab, claimed)
         assert lab.rooms.attendant._carry_out(request) == "it is done"
         assert lab.state("S1") is State.DONE
         assert {path.name for path in (lab.root / "done" / "S1").iterdir()} == {RECEIPT_NAME, *kept}
@@ -164,6 +169,87 @@ def test_a_sample_on_its_way_is_cancelled(lab: House) -> None:
     assert (asked(lab), lab.state("S1")) == (["it is cancelled"], State.CANCELLED)
 
 
+def cancel_while_it_waits(lab: House, api: Api) -> Submission:
+    lab.script = lambda called: Says(503) if called.api is api else None
+    (submission,) = lab.drop("S1", images=3)
+    lab.run(1)
+    cancel(lab, "S1")
+    return submission
+
+
+@pytest.mark.parametrize("api", list(Api))
+def test_nothing_is_sent_of_what_is_to_be_cancelled_though_the_daemon_died_meanwhile(lab: House, api: Api) -> None:
+    cancel_while_it_waits(lab, api)
+    lab.script = lambda _: None
+    lab.close()
+    lab.start()
+    before = len(lab.calls)
+    lab.run()  # the workers are first
+    assert len(lab.calls) == before
+    look(lab)
+    assert (asked(lab), lab.state("S1")) == (["it is cancelled"], State.CANCELLED)
+
+
+def test_the_same_where_it_died_in_the_middle_of_the_turn(lab: House) -> None:
+    lab.drop("S1")
+    assert lab.rooms.transitions.claim() is not None
+    cancel(lab, "S1")
+    look(lab)
+    assert asked(lab) == [None], "a worker has it in hand"
+    lab.close()
+    lab.start()
+    lab.run()
+    assert lab.calls == []
+    look(lab)
+    assert (asked(lab), lab.state("S1")) == (["it is cancelled"], State.CANCELLED)
+
+
+def test_a_sample_whose_folder_was_removed_can_be_cancelled(lab: House) -> None:
+    submission = cancel_while_it_waits(lab, Api.UPLOAD)
+    shutil.rmtree(lab.root / "work" / submission.uuid)
+    look(lab)
+    assert (asked(lab), lab.state("S1")) == (["it is cancelled"], State.CANCELLED)
+    assert lab.newest("S1").reason == f"Cancelled by request. {REMOVED}"
+
+
+def test_what_is_being_filed_is_filed_although_it_was_to_be_cancelled(
+    lab: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of its images would carry their new tags in failed, and others not."""
+    lay = archive_sample.lay
+
+    def and_cancel(*arguments: Any, **named: Any) -> str:
+        if not asked(lab):
+            monkeypatch.setattr("moichord.queue.requests.require_cancellable", lambda _: None)  # asked a moment before
+            cancel(lab, "S1")
+            monkeypatch.setattr("moichord.queue.requests.require_cancellable", require_cancellable)
+            lab.rooms.attendant._cancellations.cancel(lab.newest("S1").uuid)
+        return lay(*arguments, **named)
+
+    monkeypatch.setattr(archive_sample, "lay", and_cancel)
+    lab.drop("S1", images=3)
+    lab.run()
+    look(lab)
+    assert (asked(lab), lab.state("S1")) == (["it is done"], State.DONE)
+
+
+def test_a_worker_may_have_brought_it_too_far_to_be_cancelled(lab: House) -> None:
+    lab.drop("S1")
+    claimed = lab.rooms.transitions.claim()
+    assert claimed is not None
+    cancel(lab, "S1")
+    (request,) = lab.rooms.attendant._desk.requests.open()  # as it was before the worker came that far
+    lab.free = lambda _: 0
+    lab.rooms.turns.process(claimed)
+    assert (lab.state("S1"), lab.newest("S1").step) == (State.WAITING, Step.ARCHIVE)
+    outcome = lab.rooms.attendant._carry_out(request)
+    assert outcome is not None
+    assert outcome.startswith("refused: Everything of S1 is sent")
+    lab.rooms.attendant._desk.requests.done(request, outcome)
+    assert lab.state("S1") is State.WAITING
+    assert lab.rooms.transitions.claim() is not None, "and it goes on"
+
+
 def test_what_breaks_one_request_keeps_no_other_waiting_nor_what_is_published(
     lab: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,10 +258,10 @@ def test_what_breaks_one_request_keeps_no_other_waiting_nor_what_is_published(
     cancel(lab, "S2")
     conclude = Conclusion.conclude
 
-    def break_for_one(self: Conclusion, submission: Submission, *given: State, **known: str) -> None:
+    def break_for_one(self: Conclusion, submission: Submission, ending: Ending) -> Ending:
         if submission.sample_id == "S1":
             raise RuntimeError("unforeseen")
-        conclude(self, submission, *given, **known)
+        return conclude(self, submission, ending)
 
     monkeypatch.setattr(Conclusion, "conclude", break_for_one)
     for _ in range(2):

@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 
 from moichord import __version__
+from moichord.ending import CANCELLED
 from moichord.receipt import failed_text, iso, receipt, receipt_text
 from moichord.sample import Change, Image, State, Step, StepRecord, Submission
 
@@ -48,7 +49,7 @@ NOT_SENT = replace(STORED, relative_path="c.dcm", acknowledged_at=None, requests
 CARRIED = replace(NOT_SENT, relative_path="DICOMDIR", carried=True)
 COPY = replace(NOT_SENT, relative_path="copy.dcm", duplicate_of="a/slide.dcm")
 STEPS = {
-    Step.UPLOAD: StepRecord(Step.UPLOAD, 1, 3, 1_700_000_002.0, 1_700_000_060.0, None, "it failed (500)"),
+    Step.UPLOAD: StepRecord(Step.UPLOAD, 1, 3, 1_700_000_002.0, 1_700_000_060.0, None, "it failed (500)", failures=2),
     Step.METADATA: StepRecord(Step.METADATA, 0, 1, 1_700_000_000.0, 1_700_000_001.0, {"patient-name": "X"}),
     Step.ANALYTICS: StepRecord(Step.ANALYTICS, 0, 1, 1_700_000_060.0, 1_700_000_061.0, {"status": 200, "reply": "ok"}),
 }
@@ -70,6 +71,7 @@ def test_steps_come_in_the_order_in_which_they_are_done_with_times_and_tries() -
         "step": "upload",
         "started_at": "2023-11-14T22:13:22.000+00:00",
         "finished_at": "2023-11-14T22:14:20.000+00:00",
+        "tries": 3,
         "counted_tries": 1,
         "last_problem": "it failed (500)",
     }
@@ -143,6 +145,24 @@ def test_a_cancelled_sample_is_not_called_failed() -> None:
     lines = failed_text(cancelled, []).splitlines()
     assert lines[0] == "The sample was cancelled."
     assert lines[1] == "Ask the administrator of moichord to look at this sample's history."
+
+
+def test_a_cancelled_sample_is_told_once_how_to_go_on() -> None:
+    cancelled = replace(FAILED, outcome=State.CANCELLED, reason=CANCELLED.reason, remedy=CANCELLED.remedy)
+    lines = failed_text(cancelled, []).splitlines()
+    assert lines[:2] == ["Cancelled by request.", "Nothing needs to be done, unless it is to be sent after all."]
+    assert lines[-4:] == [
+        "This folder holds the sample as it was received.",
+        "To send it after all, either let",
+        "    moichord retry S1",
+        "continue it, or move the folder back into the inbox: then it is sent as a new attempt.",
+    ]
+
+
+def test_images_that_carry_their_new_tags_already_are_named() -> None:
+    lines = failed_text(FAILED, [STORED, NOT_SENT], ["a/slide.dcm"]).splitlines()
+    assert "This folder holds the sample as it was received." not in lines
+    assert lines[lines.index("    a/slide.dcm") + 1] == "All else is as it was received."
 
 
 def test_an_odd_file_name_is_shown_by_visible_escapes() -> None:

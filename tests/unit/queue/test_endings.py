@@ -52,6 +52,22 @@ def test_why_a_sample_failed_survives_whatever_delays_its_move(queue: Queue, del
     assert (ended.reason, ended.remedy) == ("image 3 is no DICOM", "export it again")
 
 
+@pytest.mark.parametrize("outcome", [State.FAILED, State.CANCELLED])
+@pytest.mark.parametrize("decided", [False, True])
+def test_a_sample_without_a_folder_ends_at_once(queue: Queue, outcome: State, decided: bool) -> None:
+    queue.drop("S1")
+    submission = queue.claim()
+    if decided:
+        submission = queue.endings.conclude(submission, outcome, "S1", "a reason", None)
+    queue.endings.conclude_without_folder(submission, outcome, "its folder is gone", "drop it again")
+    ended = queue.now(submission)
+    assert (ended.state, ended.intent, ended.place) == (outcome, None, None)
+    assert (ended.reason, ended.remedy) == ("its folder is gone", "drop it again")
+    assert queue.told(submission)[-1] == "its folder is gone"
+    with pytest.raises(IllegalTransition):
+        queue.endings.conclude_without_folder(submission, outcome, "again", None)
+
+
 def test_a_finished_sample_waits_for_nothing(queue: Queue) -> None:
     queue.drop("S1")
     submission = queue.claim()
@@ -140,7 +156,7 @@ def test_a_done_sample_repeats_analytics_under_a_new_key(queue: Queue) -> None:
     steps = queue.views.detail(submission.uuid).steps
     assert steps[Step.ANALYTICS].finished_at is None
     assert steps[Step.UPLOAD].finished_at is not None
-    assert Step.ARCHIVE not in steps
+    assert Step.ARCHIVE in steps, "its images lie as they are to be kept: nothing of that is done again"
 
 
 def test_a_sample_whose_folder_could_not_come_back_stays_as_it_had_ended(queue: Queue) -> None:
@@ -213,6 +229,7 @@ ALL_SENT = [image("a", requests=1, acknowledged_at=1.0), image("b", carried=True
 ANEW = Reopening(Step.METADATA, STEPS, ())
 UPLOAD = Reopening(Step.UPLOAD, (Step.ANALYTICS, Step.ARCHIVE), (Step.UPLOAD,))
 ANALYTICS = Reopening(Step.ANALYTICS, (Step.ARCHIVE,), (Step.ANALYTICS,))
+ANALYTICS_ALONE = Reopening(Step.ANALYTICS, (), (Step.ANALYTICS,))
 ARCHIVE = Reopening(Step.ARCHIVE, (), (Step.ARCHIVE,))
 U, A, R = steps_until(Step.UPLOAD), steps_until(Step.ANALYTICS), steps_until(Step.ARCHIVE)
 
@@ -236,7 +253,8 @@ U, A, R = steps_until(Step.UPLOAD), steps_until(Step.ANALYTICS), steps_until(Ste
         (State.FAILED, R, ALL_SENT, None, ARCHIVE),
         (State.FAILED, R, ALL_SENT, Step.ANALYTICS, ANALYTICS),
         (State.FAILED, steps_until(Step.ARCHIVE, finished=True), ALL_SENT, None, ARCHIVE),
-        (State.DONE, R, ALL_SENT, Step.ANALYTICS, ANALYTICS),
+        (State.FAILED, R, ALL_SENT, Step.UPLOAD, "its filing had begun"),
+        (State.DONE, R, ALL_SENT, Step.ANALYTICS, ANALYTICS_ALONE),
         (State.DONE, R, ALL_SENT, None, "only analytics can be repeated"),
         (State.DONE, R, ALL_SENT, Step.UPLOAD, "only analytics can be repeated"),
         (State.READY, {}, [], None, "only a failed or cancelled sample"),

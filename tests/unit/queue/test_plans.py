@@ -93,7 +93,12 @@ def test_a_claim_neither_reads_nor_sorts_what_waits(well_filled: Queue, asked: l
     (due,) = [one for one in asked if "next_try_at <=" in one[0]]
     with well_filled.database.read() as connection:
         plan = [row[3] for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + due[0], due[1]).all()]
-    assert plan == ["SEARCH submissions USING INDEX submissions_due (next_try_at<?)"]
+    # Of what was asked for only what is still open is looked at, which is next to nothing.
+    assert [step for step in plan if step.startswith("SEARCH")] == [
+        "SEARCH submissions USING INDEX submissions_due (next_try_at<?)",
+        "SEARCH requests USING INDEX requests_open (done_at=?)",
+    ]
+    assert not any("SCAN" in step or "B-TREE" in step for step in plan)
 
 
 def test_the_latest_that_ended_are_found_without_sorting_all_that_did(

@@ -1,0 +1,35 @@
+"""The way back into work, by retry: folder, then state. Each part can be repeated after a crash.
+
+Owns the order in which a finished submission comes back, once that is intended. It must not decide whether it may.
+Errors: UsageRefused if its folder is gone or altered (it then stays as it had ended), OSError, StateUnwritable.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from moichord.errors import UsageRefused
+from moichord.queue.endings import Endings
+from moichord.sample import Submission
+from moichord.spool import Spool, kind_of
+
+
+class WayBack:
+    """Brings submissions back from done or failed. `manifest_of` gives what identifies a folder's present files."""
+
+    def __init__(self, endings: Endings, spool: Spool, manifest_of: Callable[[Path], str]) -> None:
+        self._endings = endings
+        self._spool = spool
+        self._manifest_of = manifest_of
+
+    def bring(self, submission: Submission) -> None:
+        """Bring `submission`, whose return is intended, into work, ready to go on."""
+        kind, place = kind_of(submission.state), submission.place or submission.folder_name
+        try:
+            self._spool.bring_back(kind, place, submission.uuid, submission.folder_name)
+        except UsageRefused:
+            self._endings.stay_out(submission)
+            raise
+        self._spool.delete(kind, place, submission.uuid)
+        folder = self._spool.folder(submission.uuid, submission.folder_name)
+        files = self._spool.files(submission.uuid, submission.folder_name)
+        self._endings.reopened(submission, self._manifest_of(folder), files)
