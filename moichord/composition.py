@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moichord import watching, wiring
-from moichord.attendant import Attendant, Desk
-from moichord.cancelling import Cancellations, Sending
+from moichord.attendant import Attendant, Desk, Sending
 from moichord.clock import Bell, Clock
 from moichord.conclusion import Conclusion
 from moichord.config import Settings
@@ -27,6 +26,7 @@ from moichord.queue.bulletin import Bulletin
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.endings import Endings
+from moichord.queue.holder import lock_file_of
 from moichord.queue.interruptions import Interruptions
 from moichord.queue.mounts import Mounts
 from moichord.queue.requests import Requests
@@ -36,8 +36,7 @@ from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.spool import Spool
 from moichord.storage import Key, Storage, free_space
-from moichord.way_back import WayBack
-from moichord.worker import Rules, Turns, Worker
+from moichord.worker import Cancellations, Rules, Turns, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,6 @@ class Rooms:
     pool: UploadPool
     turns: Turns
     workers: tuple[Worker, ...]
-    way_back: WayBack
     manifest_of: Callable[[Path], str]
 
 
@@ -87,7 +85,8 @@ def furnish(
 ) -> Rooms:
     """Wire the rooms of one daemon. `free` gives the free bytes of a file system."""
     folders = settings.folders
-    spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid)
+    lock = lock_file_of(settings.state.absolute())
+    spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid, lock)
     circuits = Circuits(clock)
     arrivals, requests, views = Arrivals(database, clock), Requests(database, clock), Views(database)
     owner = str(os.getpid())
@@ -96,7 +95,8 @@ def furnish(
     endings = Endings(database, clock, circuits, owner)
     storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours, Mounts(database), free)
     conclusion = Conclusion(endings, views, spool, storage)
-    sending = Sending(cancellations := Cancellations(signals.stopping))
+    cancellations = Cancellations(signals.stopping)
+    sending = Sending(cancellations)
     scanner = watching.scanner(settings)
 
     def look(folder: Path) -> Contents:
@@ -119,8 +119,7 @@ def furnish(
     turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, lambda: rules, cancellations)
     workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
     keep = settings.archive.images != "none"
-    way_back = WayBack(endings, spool, manifest_of)
-    desk = Desk(requests, views, transitions, endings, conclusion, spool, storage, way_back, images_in, keep)
+    desk = Desk(requests, views, transitions, endings, conclusion, spool, storage, manifest_of, images_in, keep)
     attendant = Attendant(desk, cancellations, Bulletin(database), signals.bell)
     interruptions = Interruptions(database, clock)
     retained, retention = Retained(database, clock), _retention(settings)
@@ -128,7 +127,7 @@ def furnish(
     # fmt: off
     return Rooms(
         spool, arrivals, transitions, interruptions, endings, storage, housekeeping,
-        intake, doorbell, attendant, sending, pool, turns, workers, way_back, manifest_of,
+        intake, doorbell, attendant, sending, pool, turns, workers, manifest_of,
     )
     # fmt: on
 

@@ -4,7 +4,7 @@
     ├── ConfigurationInvalid       the settings cannot be used                              exit 78
     ├── UsageRefused               a command asks for what makes no sense now, by name      exit 1
     ├── NoDaemon                   the command needs a running daemon                       exit 4
-    ├── StateInUse                 another daemon holds this state                          exit 75
+    ├── StateInUse                 another daemon holds this state, or this work folder     exit 75
     ├── ForeignFolder              the work folder belongs to another state                 exit 78
     ├── StateUnusable              the database cannot be opened, or is of a newer version  exit 78
     │   └── StateOutdated          the database is of an older version: a daemon brings it forward
@@ -58,7 +58,7 @@ class NoDaemon(MoichordError):
 
 
 class StateInUse(MoichordError):
-    """Another daemon holds this state."""
+    """Another daemon holds this state, or the state that this work folder belongs to."""
 
     exit_code = 75
 

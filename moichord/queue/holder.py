@@ -10,7 +10,12 @@ from moichord.durable import Lock
 
 def lock_of(state: Path) -> Lock:
     """The lock that a daemon holds as long as it runs with this state."""
-    return Lock(state.with_name(state.name + ".lock"))
+    return Lock(lock_file_of(state))
+
+
+def lock_file_of(state: Path) -> Path:
+    """Where that lock lies; the daemon has this file open."""
+    return state.with_name(state.name + ".lock")
 
 
 def daemon_holds(state: Path) -> bool:

@@ -2,7 +2,7 @@
 
 Owns the start-up checks of the four folders and the mark that ties `work` to one state. It must not move a sample,
 except for returning those of a lost state to the inbox when a person asks for it. `ConfigurationInvalid`,
-`ForeignFolder` and `FoldersUnwritable` leave it, and `OSError` from below.
+`ForeignFolder`, `StateInUse` and `FoldersUnwritable` leave it, and `OSError` from below.
 """
 
 import errno
@@ -10,9 +10,10 @@ import stat
 import uuid as uuids
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from moichord import durable
-from moichord.errors import ConfigurationInvalid, FoldersUnwritable, ForeignFolder
+from moichord.errors import ConfigurationInvalid, FoldersUnwritable, ForeignFolder, StateInUse
 from moichord.sample import printable
 from moichord.spool.names import candidates, is_there, orphans
 
@@ -49,31 +50,65 @@ def create_work(work: Path) -> None:
         raise ConfigurationInvalid([f"folders.work: {work}: {error.strerror}: {remedy}"]) from error
 
 
-def own_work(work: Path, inbox: Path, state_uuid: str, *, adopt: bool) -> tuple[str, ...]:
-    """Write into `work` which state it belongs to, or compare.
+def own_work(work: Path, inbox: Path, state_uuid: str, lock: Path | None, *, adopt: bool) -> tuple[str, ...]:
+    """Write into `work` which state it belongs to and which lock its daemon holds, or compare.
 
     The work folder of another state raises `ForeignFolder`, or with `adopt` is taken over: the samples in it return to
-    the inbox, and the names they got there are returned.
+    the inbox, and the names they got there are returned. `StateInUse` while the daemon of the other state runs.
     """
-    found = owner(work)
-    if found == state_uuid:
-        return ()
-    left = orphans(work)
-    returned: tuple[str, ...] = ()
-    if found is not None or left:
-        if not adopt:
-            raise _foreign(work, found, state_uuid)
-        returned = tuple(name for uuid in left for name in _return_to_inbox(work, inbox, uuid))
-    durable.replace_text(work / _OWNER_NAME, f"{state_uuid}\n", mode=0o600)
+    found = _mark(work)
+    left: tuple[str, ...] = ()
+    if found.state_uuid != state_uuid:
+        left = orphans(work)
+        if found.state_uuid is not None or left:
+            if not adopt:
+                raise _foreign(work, found.state_uuid, state_uuid)
+            _refuse_to_rob(work, found.lock, lock)
+    returned = tuple(name for uuid in left for name in _return_to_inbox(work, inbox, uuid))
+    mark = _Mark(state_uuid, lock)
+    if found != mark:
+        durable.replace_text(work / _OWNER_NAME, mark.text, mode=0o600)
     return returned
 
 
 def owner(work: Path) -> str | None:
     """The UUID of the state that this work folder belongs to; None if it carries no mark. Raises `OSError`."""
+    return _mark(work).state_uuid
+
+
+class _Mark(NamedTuple):
+    """What work says of its owner. The lock is not held here: an open file would keep a share from being unmounted."""
+
+    state_uuid: str | None
+    lock: Path | None
+
+    @property
+    def text(self) -> str:
+        return "".join(f"{line}\n" for line in self if line is not None)
+
+
+def _mark(work: Path) -> _Mark:
     try:
-        return (work / _OWNER_NAME).read_text("utf-8", "surrogateescape").strip()
+        text = (work / _OWNER_NAME).read_text("utf-8", "surrogateescape")
     except FileNotFoundError:
-        return None
+        return _Mark(None, None)
+    state_uuid, _, lock = text.partition("\n")
+    return _Mark(state_uuid.strip(), Path(lock.removesuffix("\n")) if lock.strip() else None)
+
+
+def _refuse_to_rob(work: Path, other: Path | None, own: Path | None) -> None:
+    """Raise `StateInUse` if the daemon to which `work` belongs runs on this machine, or nobody here may know."""
+    try:
+        # Our own lock is held by us, under whatever name the other state had it.
+        if other is None or not other.exists() or (own is not None and own.exists() and other.samefile(own)):
+            return
+        if not durable.Lock(other).held_elsewhere():
+            return
+        problem = f"{work} is in use by another moichord daemon, which holds {other}"
+    except OSError as error:
+        problem = f"{work} may be in use by another moichord daemon: {other} cannot be opened ({error.strerror})"
+    remedy = "Stop that daemon first, or give this one folders of its own: two would rob each other."
+    raise StateInUse(printable(problem), remedy=remedy)
 
 
 def _foreign(work: Path, other: str | None, state_uuid: str) -> ForeignFolder:

@@ -247,3 +247,14 @@ def test_a_folder_that_was_moved_on_purpose_is_accepted_by_a_command(share_of_do
     assert daemon.stop() == 0
     daemon.start()
     assert not is_noticed(daemon, "is not mounted")
+
+
+def test_a_second_daemon_may_not_adopt_the_work_of_one_that_runs(make_daemon: MakeDaemon, original: Path) -> None:
+    daemon = make_daemon().start()
+    other = make_daemon({"folders": daemon.settings["folders"]}, name="other")
+    assert other.command("run").returncode == 78
+    refused = other.command("run", "--adopt-work")
+    assert refused.returncode == 75
+    assert f"another moichord daemon, which holds {daemon.state}.lock" in " ".join(refused.stderr.split())
+    samples.drop(original, daemon.inbox)
+    daemon.wait_until_done(SAMPLE)

@@ -5,12 +5,13 @@ import itertools
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from moichord import durable
-from moichord.errors import ConfigurationInvalid, FoldersUnwritable, ForeignFolder, Moved, UsageRefused
+from moichord.errors import ConfigurationInvalid, FoldersUnwritable, ForeignFolder, Moved, StateInUse, UsageRefused
 from moichord.sample import FAILED_NAME, RECEIPT_NAME
 from moichord.spool import Kind, NotTaken, Spool, candidates, receipt_owner
 
@@ -132,6 +133,42 @@ def test_adopting_returns_the_orphans_to_the_inbox_beside_what_lies_there(spool:
     assert contents(spool.inbox / "A123.attempt-001") == SAMPLE
     assert other.orphans() == ()
     assert other.prepare() == ()
+
+
+def test_adopting_is_refused_while_the_other_daemon_runs_and_nothing_is_touched(spool: Spool, tmp_path: Path) -> None:
+    lock, own = durable.Lock(tmp_path / "state.db.lock"), tmp_path / "own.lock"
+    assert replace(spool, lock=tmp_path / "state.db.lock").prepare() == ()
+    drop(spool)
+    take(spool)
+    other = replace(spool, state_uuid=OTHER, lock=own)
+    assert lock.try_acquire()
+    with pytest.raises(StateInUse, match=r"state\.db\.lock") as caught:
+        other.prepare(adopt=True)
+    assert caught.value.exit_code == 75
+    assert contents(spool.folder(UUID, "A123")) == SAMPLE
+    lock.release()
+    assert other.prepare(adopt=True) == ("A123",)
+    with pytest.raises(ForeignFolder):
+        spool.prepare()
+
+
+def test_a_state_that_was_lost_under_the_same_name_is_adopted_by_whoever_holds_its_lock(
+    spool: Spool, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    replace(spool, lock=tmp_path / "link" / "state.db.lock").prepare()
+    drop(spool)
+    take(spool)
+    lock = durable.Lock(tmp_path / "state.db.lock")
+    assert lock.try_acquire()
+    assert replace(spool, state_uuid=OTHER, lock=tmp_path / "state.db.lock").prepare(adopt=True) == ("A123",)
+    lock.release()
+
+
+def test_a_mark_of_an_earlier_version_learns_the_lock(spool: Spool, tmp_path: Path) -> None:
+    replace(spool, lock=tmp_path / "state.db.lock").prepare()
+    assert (spool.work / ".moichord-state").read_text() == f"{STATE}\n{tmp_path / 'state.db.lock'}\n"
+    assert spool.work_is_ours()
 
 
 def test_an_inbox_on_another_file_system_than_work_is_a_configuration_error(spool: Spool, monkeypatch) -> None:
