@@ -14,7 +14,10 @@ from moichord.errors import UsageRefused
 from moichord.sample import Step
 
 if TYPE_CHECKING:
-    from moichord.sample import Submission
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from moichord.sample import Image, Submission
 
 REFUSED = 1
 SOME_REFUSED = 3
@@ -64,28 +67,47 @@ def _retry(state: OpenState, sample: str, step: Step | None) -> str:
         return f"{submission.sample_id}: that was asked for already."
     detail = state.views.detail(submission.uuid)
     how = reopening(submission, detail.steps, detail.images, step)
-    _require_folder(state, submission)
+    looked = _require_folder(state, submission, detail.images)
     state.requests.ask_retry(submission, step)
-    return f"{submission.sample_id}: goes on at {how.from_step}."
+    unsure = "" if looked else ", if its folder is as it was (you may not look into it; the daemon will)"
+    return f"{submission.sample_id}: goes on at {how.from_step}{unsure}."
 
 
-def _require_folder(state: OpenState, submission: "Submission") -> None:
-    """Refuse early what the daemon would refuse: the folder is gone, or is another submission's."""
-    from moichord.sample import State, printable
+def _require_folder(state: OpenState, submission: "Submission", images: "Sequence[Image]") -> bool:
+    """Refuse early what the daemon would refuse: the folder is gone, altered, or another submission's.
+
+    Whether it could be looked at. Images that were added are only known to the daemon.
+    """
+    from moichord.queue.requests import require_unaltered
+    from moichord.sample import State, native, printable
     from moichord.spool import receipt_owner
 
     if submission.state is State.DONE:
-        return
+        return True
     folder = state.whereabouts.folders.failed / (submission.place or submission.folder_name)
     try:
         owner = receipt_owner(folder)
+        files = {image.relative_path: native(folder, image.relative_path) for image in images}
+        found = {path: file.lstat().st_size for path, file in files.items() if _is_there(file)}
     except OSError:
-        return  # this user may not look; the daemon will
+        return False
     if owner != submission.uuid:
         raise UsageRefused(
             f"{submission.sample_id} cannot go on: {printable(str(folder))} is gone, or was altered.",
             remedy="Put it back as it was, or drop the sample into the inbox again as a new submission.",
         )
+    if any(image.upload_began for image in images):
+        require_unaltered(folder, images, found)
+    return True
+
+
+def _is_there(file: "Path") -> bool:
+    """Raises PermissionError where nobody can tell."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """What lets a change of files survive a power cut: the only package that knows file-system durability.
 
     files    one file: opened safely, synced, renamed without replacing, replaced as a whole
-    trees    whole folders: copied and verified, removed
+    trees    whole folders: copied and verified, synced, removed
     lock     one holder at a time
 
 Owns what moichord knows of fsync(2), renameat2(2), flock(2) and of file systems that lack them. It must not know
@@ -24,7 +24,7 @@ from moichord.durable.files import (
     replace_text,
 )
 from moichord.durable.lock import Lock
-from moichord.durable.trees import copy_tree_verified, remove_leftovers, remove_tree
+from moichord.durable.trees import copy_tree_verified, remove_leftovers, remove_tree, sync_tree
 
 __all__ = [
     "TEMPORARY_PREFIX",
@@ -43,4 +43,5 @@ __all__ = [
     "replace_bytes",
     "replace_file",
     "replace_text",
+    "sync_tree",
 ]

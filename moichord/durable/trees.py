@@ -1,4 +1,4 @@
-"""Whole folders: copied with proof, removed without following anything.
+"""Whole folders: copied with proof, synced, removed without following anything.
 
 Both walk with a stack of their own, so that a deep tree cannot exhaust Python's. DIAGNOSTICS: `OSError` leaves it,
 with EIO where a copy reads back differently from its source; a tree that was copied or removed in part is left for
@@ -18,6 +18,7 @@ from pathlib import Path
 from moichord.durable.files import (
     TEMPORARY_PREFIX,
     TEMPORARY_SUFFIX,
+    NotRegular,
     fsync_file,
     fsync_folder,
     kind_of,
@@ -161,6 +162,23 @@ def _remove_files(level: _Level) -> None:
                 level.folders.append(entry.name)
             else:
                 os.unlink(entry.name, dir_fd=level.descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Return when everything in a folder and below it is on the disk, whoever wrote it.
+
+    What is no regular file is passed by, and so is a file that we may not read: nothing can be known of it.
+    """
+    if os.name == "nt":
+        return
+    for here, _, files in os.walk(folder):
+        for name in files:
+            with (
+                suppress(NotRegular, PermissionError, FileNotFoundError),
+                open_regular(os.path.join(here, name), single_link=False) as file,
+            ):
+                os.fsync(file.fileno())
+        fsync_folder(here)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -1,6 +1,7 @@
-"""Step 2: verify every image and plan its new header; nothing is written, nothing is sent.
+"""Step 2: verify every image and plan its new header; nothing is changed, nothing is sent.
 
-Owns the plan: which files are images, that they belong together, and the header that each will be sent with.
+Owns the plan: which files are images, that they belong together, and the header that each will be sent with; and
+that the received files, all of them, survive a power cut from then on.
 Errors: SampleFailure, Hold while files still change, Stopped.
 """
 
@@ -15,6 +16,7 @@ from blake3 import blake3
 from moichord.dicom import Identity, PositionedFile, disagreements, identity, inspect
 from moichord.dicom.dictionary import find
 from moichord.dicom.identities import SPECIMEN_IDENTIFIER
+from moichord.durable import sync_tree
 from moichord.errors import Hold, SampleFailure
 from moichord.pipeline.equipment import Contents, Equipment, Patience
 from moichord.pipeline.image_files import as_received, dressed, opened
@@ -49,12 +51,15 @@ def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Map
         listing=listing,
     )
     try:
-        return Plan(tagging, tuple(_planned(journal, equipment, folder, contents, tagging)))
+        plan = Plan(tagging, tuple(_planned(journal, equipment, folder, contents, tagging)))
     except SampleFailure:
         # What a file is blamed for may be that somebody still writes to it.
         if equipment.look(folder).manifest == contents.manifest:
             raise
-    raise Hold(STILL_WRITTEN, held_by="settling", seconds=_again(equipment.patience))
+        raise Hold(STILL_WRITTEN, held_by="settling", seconds=_again(equipment.patience)) from None
+    # From here on moichord answers for the files, and whoever wrote them may have left them in memory.
+    sync_tree(folder)
+    return plan
 
 
 def _planned(

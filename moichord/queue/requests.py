@@ -20,6 +20,9 @@ from moichord.queue.schema import requests, submissions
 from moichord.queue.timekeeping import PAUSED_AT, exclude_time
 from moichord.sample import FINISHED, STEPS, Image, State, Step, StepRecord, Submission, printable
 
+REFUSED = "refused"
+"""How the outcome of a request begins that was not carried out."""
+
 _ASK = requests.insert()
 _OPEN = select(requests).where(requests.c.done_at.is_(None)).order_by(requests.c.number)
 _FORGOTTEN = (requests.c.done_at.is_(None), ~exists().where(submissions.c.uuid == requests.c.submission))
@@ -93,13 +96,20 @@ class Requests:
         with self._database.read() as connection:
             if connection.execute(_ANY_FORGOTTEN).first() is None:
                 return
-        values = {"now": self._clock.now(), "came": "refused: the sample is forgotten."}
+        values = {"now": self._clock.now(), "came": f"{REFUSED}: the sample is forgotten."}
         self._database.write(lambda connection: connection.execute(_CLOSE_FORGOTTEN, values).rowcount)
 
     def done(self, request: Request, outcome: str) -> None:
-        """The request was carried out, or refused: `outcome` says which."""
-        values = {"which": request.number, "now": self._clock.now(), "came": outcome}
-        self._database.write(lambda connection: connection.execute(_DONE, values).rowcount)
+        """The request was carried out, or refused: `outcome` says which. A refusal is remembered, for whoever asked."""
+        now = self._clock.now()
+        values = {"which": request.number, "now": now, "came": outcome}
+
+        def unit(connection: Connection) -> None:
+            closed = connection.execute(_DONE, values).rowcount == 1
+            if closed and outcome.startswith(REFUSED):
+                remember(connection, request.submission, now, None, f"{request.kind} {outcome}")
+
+        self._database.write(unit)
 
     def pause(self) -> None:
         """Nothing is taken and no submission or retry starts, until `resume`. Persisted."""

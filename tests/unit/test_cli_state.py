@@ -1,6 +1,7 @@
 """The commands that look at a state, and those that ask the daemon for something."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -234,6 +235,74 @@ def test_a_folder_that_is_gone_or_altered_is_refused_by_name(
     assert main(["retry", "MO-1"]) == 1
     assert str(lab.failed / "MO-1") in capsys.readouterr().err
     assert asked(lab) == []
+
+
+def failed_while_sending(lab: Lab, name: str) -> list[Path]:
+    """Its upload had begun; the files of its images, as they were planned."""
+    submission = lab.processing(name, Step.UPLOAD)
+    lab.sent(submission, 1)
+    lab.ended(submission, State.FAILED, "It is broken.", MEND)
+    files = []
+    for image in lab.journal(submission).images():
+        file = lab.failed / name / image.relative_path
+        file.touch()
+        os.truncate(file, image.size)
+        files.append(file)
+    return files
+
+
+@pytest.mark.parametrize(
+    ("spoil", "change"),
+    [(Path.unlink, "is gone"), (lambda file: os.truncate(file, 7), "has another size")],
+    ids=["gone", "cut"],
+)
+def test_once_it_was_sent_in_part_a_sample_with_altered_images_is_refused_by_name(
+    lab: Lab, spoil: Callable[[Path], None], change: str, capsys: Said
+) -> None:
+    *_, last = failed_while_sending(lab, "MO-1")
+    spoil(last)
+    assert main(["retry", "MO-1"]) == 1
+    assert f"{lab.failed / 'MO-1'} was altered: {last.name} {change}" in capsys.readouterr().err
+    assert asked(lab) == []
+
+
+def test_once_it_was_sent_in_part_a_sample_with_the_same_images_is_retried(lab: Lab, capsys: Said) -> None:
+    failed_while_sending(lab, "MO-1")
+    assert main(["retry", "MO-1"]) == 0
+    assert capsys.readouterr().out == "MO-1: goes on at upload.\n"
+
+
+def test_where_this_user_may_not_look_the_daemon_is_said_to_decide(
+    lab: Lab, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    failed(lab, "MO-1")
+    monkeypatch.setattr("moichord.spool.receipt_owner", forbidden)  # tests may run as root, who may look anywhere
+    assert main(["retry", "MO-1"]) == 0
+    assert "you may not look into it; the daemon will" in capsys.readouterr().out
+    assert asked(lab) == [("retry", "MO-1", None)]
+
+
+def test_a_refusal_of_the_daemon_is_shown_to_whoever_asked(lab: Lab, capsys: Said) -> None:
+    failed(lab, "MO-1")
+    assert main(["retry", "MO-1"]) == 0
+    (request,) = lab.requests.open()
+    lab.requests.done(request, "refused: failed/MO-1 was altered: b.dcm was added")
+    capsys.readouterr()
+    for given in (["status", "MO-1"], ["history", "MO-1"]):
+        assert main(given) == 0
+        assert "retry refused: failed/MO-1 was altered: b.dcm was added" in capsys.readouterr().out
+
+
+def test_a_request_that_was_carried_out_adds_nothing_to_what_happened(lab: Lab) -> None:
+    failed(lab, "MO-1")
+    assert main(["retry", "MO-1"]) == 0
+    (request,) = lab.requests.open()
+    before = lab.views.history("MO-1", None)
+    lab.requests.done(request, "goes on at metadata")
+    assert lab.views.history("MO-1", None) == before
 
 
 def test_of_several_those_that_can_be_are_retried_and_the_exit_code_is_3(lab: Lab, capsys: Said) -> None:

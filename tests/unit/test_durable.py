@@ -435,3 +435,26 @@ def test_a_copied_folder_does_without_the_setgid_bit_where_it_may_not_be_set(
     monkeypatch.setattr(os, "chmod", refuses)
     durable.copy_tree_verified(tmp_path / "source", tmp_path / "there" / "copy")
     assert (tmp_path / "there" / "copy" / "a.dcm").read_bytes() == b"a"
+
+
+def test_a_tree_is_synced_around_what_is_no_file_and_what_is_not_ours(
+    tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "two.dcm").hardlink_to(plain)
+    opened = durable_files.open_regular
+
+    def forbidding(name: str, **how: bool) -> object:
+        if name.endswith("secret"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(name, **how)
+
+    (tmp_path / "secret").touch()
+    monkeypatch.setattr("moichord.durable.trees.open_regular", forbidding)
+    durable.sync_tree(tmp_path)
+    below = tmp_path / "below"
+    assert sorted(synced) == sorted(map(str, [tmp_path, below, below / "two.dcm", plain]))

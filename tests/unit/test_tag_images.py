@@ -1,5 +1,6 @@
 """The tags step: what is planned, and what a file that still changes means."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,11 @@ from moichord.errors import Hold, SampleFailure
 from moichord.oneshot.journal import MemoryJournal
 from moichord.pipeline.equipment import Contents, Equipment, Patience, TagPolicy
 from moichord.pipeline.tag_images import Plan, tag_images
-from moichord.sample import State, Submission
+from moichord.sample import Api, State, Submission
 from moichord.tag_rules import parse
 from tests.builders import write_image
 from tests.fakes import FakeClock
+from tests.house import house
 
 SUBMISSION = Submission("5b3b6a6e-6f0f-4c54-8b5a-0d5cf1d8a001", "A1", "A1", 1, State.PROCESSING, taken_at=0.0)
 
@@ -66,3 +68,26 @@ def test_an_image_that_is_broken_and_at_rest_fails_the_sample_by_name(tmp_path: 
     (tmp_path / "image.dcm").write_bytes(whole[:-10])
     with pytest.raises(SampleFailure, match=r"image\.dcm"):
         plan(tmp_path, "as taken", "as taken")
+
+
+def test_before_anything_is_sent_all_files_of_the_sample_are_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wrote them may have left them in memory, and a power cut would take them."""
+    synced: set[str] = set()
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    with house({"dicom": {"non_image": "carry"}}) as lab:
+        (one,) = lab.drop("S1", images=2)
+        folder = lab.rooms.spool.folder(one.uuid, one.folder_name)
+        (folder / "more").mkdir()
+        (folder / "more" / "notes.txt").write_text("carried along")
+        wanted = {str(path) for path in folder.rglob("*")} | {str(folder)}
+        monkeypatch.setattr(os, "fsync", noted)
+        seen: list[set[str]] = []
+        lab.script = lambda called: seen.append(set(synced)) if called.api is Api.UPLOAD else None
+        lab.run(60)
+        assert lab.state("S1") is State.DONE
+        assert wanted <= seen[0]
