@@ -15,6 +15,7 @@ from moichord.clock import Bell
 from moichord.conclusion import Conclusion
 from moichord.ending import CANCELLED
 from moichord.errors import Hold, Moved, UsageRefused
+from moichord.pulse import Pulse
 from moichord.queue.bulletin import Bulletin
 from moichord.queue.endings import Endings
 from moichord.queue.requests import Request, Requests, reopening, require_cancellable, require_unaltered
@@ -28,6 +29,8 @@ from moichord.way_back import WayBack
 from moichord.worker import trouble
 
 log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Desk:
     storage: Storage
     way_back: WayBack
     images_in: Callable[[Path], Mapping[str, int]]
-    keep_images: bool
+    keep_images: Callable[[], bool]
 
 
 class Attendant:
@@ -58,11 +61,13 @@ class Attendant:
         cancellations: Cancellations,
         bulletin: Bulletin,
         bell: Bell,
+        pulse: Pulse,
     ) -> None:
         self._desk = desk
         self._cancellations = cancellations
         self._bulletin = bulletin
         self._bell = bell
+        self._pulse = pulse
         self._claimed: set[str] = set()
         self._begun: set[int] = set()
         self._said: dict[int, str] = {}
@@ -74,7 +79,8 @@ class Attendant:
             # One that something unforeseen ended comes after all others, and so keeps none of them waiting.
             for request in sorted(self._desk.requests.open(), key=lambda one: one.number in self._begun):
                 self._begun.add(request.number)
-                outcome = self._carry_out(request)
+                with self._pulse.share(f"the folder of a sample ({request.kind})", ANSWER_SECONDS):
+                    outcome = self._carry_out(request)
                 if outcome is not None:
                     self._desk.requests.done(request, outcome)
                     log.info("%s: %s", request.kind, outcome, extra=about(request.submission))
@@ -122,7 +128,7 @@ class Attendant:
         except UsageRefused as refusal:
             return f"refused: {refusal.problem}"
         if submission.intent == "conclude":
-            ending = self._desk.conclusion.carry_out(submission, keep_images=self._desk.keep_images)
+            ending = self._desk.conclusion.carry_out(submission, keep_images=self._desk.keep_images())
         else:
             ending = self._desk.conclusion.conclude(submission, CANCELLED)
         return f"it is {ending.outcome}"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moichord import watching, wiring
-from moichord.attendant import Attendant, Desk, Sending
+from moichord.attendant import Attendant, Desk
+from moichord.cancelling import Cancellations, Sending
 from moichord.clock import Bell, Clock
 from moichord.conclusion import Conclusion
 from moichord.config import Settings
@@ -21,6 +22,7 @@ from moichord.inbox.intake import Intake
 from moichord.inbox.seen import FolderSeen
 from moichord.pipeline.equipment import Contents
 from moichord.pipeline.upload_pool import UploadPool
+from moichord.pulse import Pulse
 from moichord.queue.arrivals import Arrivals
 from moichord.queue.bulletin import Bulletin
 from moichord.queue.circuits import Circuits
@@ -36,7 +38,8 @@ from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.spool import Spool
 from moichord.storage import Key, Storage, free_space
-from moichord.worker import Cancellations, Rules, Turns, Worker
+from moichord.way_back import WayBack
+from moichord.worker import Rules, Turns, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,43 @@ class Rooms:
     pool: UploadPool
     turns: Turns
     workers: tuple[Worker, ...]
+    way_back: WayBack
     manifest_of: Callable[[Path], str]
+    views: Views
+    reload: Callable[[Settings, wiring.Clients], None]
+    """Let all rooms go by these settings; ConfigurationInvalid, and nothing has changed, if one of them cannot."""
+
+
+class Terms:
+    """What the rooms go by, and a reload exchanges. Each part is read afresh whenever it is needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.scanner = watching.scanner(settings)
+        self._settings = settings
+        self._rules: Rules | None = None
+
+    def adopt(self, settings: Settings, rules: Rules) -> None:
+        self._settings, self.scanner, self._rules = settings, watching.scanner(settings), rules
+
+    def rules(self) -> Rules:
+        assert self._rules is not None  # noqa: S101  # adopted before any thread begins
+        return self._rules
+
+    def look(self, folder: Path) -> Contents:
+        return watching.contents_of(self.scanner.scan_folder(folder))
+
+    def manifest_of(self, folder: Path) -> str:
+        return self.look(folder).manifest
+
+    def images_in(self, folder: Path) -> Mapping[str, int]:
+        return _images(self.scanner.scan_folder(folder))
+
+    def keep_images(self) -> bool:
+        return self._settings.archive.images != "none"
+
+    def retention(self) -> Retention:
+        kept = self._settings.archive.retention
+        return Retention(kept.done, kept.failed, kept.history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,65 +121,59 @@ def furnish(
     clients: wiring.Clients,
     signals: Signals,
     free: Callable[[Path], int] = free_space,
+    pulse: Pulse | None = None,
 ) -> Rooms:
     """Wire the rooms of one daemon. `free` gives the free bytes of a file system."""
+    pulse = pulse or Pulse(clock)
     folders = settings.folders
     lock = lock_file_of(settings.state.absolute())
     spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid, lock)
     circuits = Circuits(clock)
     arrivals, requests, views = Arrivals(database, clock), Requests(database, clock), Views(database)
-    owner = str(os.getpid())
-    time = Timekeeper(clock)
+    owner, time = str(os.getpid()), Timekeeper(clock)
     transitions = Transitions(database, time, circuits, owner)
     endings = Endings(database, clock, circuits, owner)
     storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours, Mounts(database), free)
     conclusion = Conclusion(endings, views, spool, storage)
-    cancellations = Cancellations(signals.stopping)
-    sending = Sending(cancellations)
-    scanner = watching.scanner(settings)
-
-    def look(folder: Path) -> Contents:
-        return watching.contents_of(scanner.scan_folder(folder))
-
-    def manifest_of(folder: Path) -> str:
-        return look(folder).manifest
-
-    def images_in(folder: Path) -> Mapping[str, int]:
-        return _images(scanner.scan_folder(folder))
-
-    doorbell = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer)
-    intake_rules = watching.intake_rules(settings)
-    intake = Intake(
-        *(scanner, doorbell, arrivals, requests, spool, clock, intake_rules), signals.bell.ring, storage.hindrance
-    )
+    sending = Sending(cancellations := Cancellations(signals.stopping))
     pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers)
-    equipment = wiring.equipment(settings, clients, pool, look, watching.lister(settings), sending, clock)
-    rules = Rules(equipment, wiring.retry_policy(settings))
-    turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, lambda: rules, cancellations)
-    workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
-    keep = settings.archive.images != "none"
-    desk = Desk(requests, views, transitions, endings, conclusion, spool, storage, manifest_of, images_in, keep)
-    attendant = Attendant(desk, cancellations, Bulletin(database), signals.bell)
-    interruptions = Interruptions(database, clock)
-    retained, retention = Retained(database, clock), _retention(settings)
-    housekeeping = Housekeeping(storage, interruptions, retained, spool, clock, lambda: retention, signals.bell.ring)
-    # fmt: off
-    return Rooms(
-        spool, arrivals, transitions, interruptions, endings, storage, housekeeping,
-        intake, doorbell, attendant, sending, pool, turns, workers, manifest_of,
+    # Planned uploads are compared with the listing: it stays the same as long as they do.
+    terms, listing = Terms(settings), watching.lister(settings)
+    doorbell = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer)
+    intake = Intake(
+        *(terms.scanner, doorbell, arrivals, requests, spool, clock, watching.intake_rules(settings)),
+        *(signals.bell.ring, storage.hindrance, pulse),
     )
-    # fmt: on
+
+    def reload(settings: Settings, clients: wiring.Clients) -> None:
+        equipment = wiring.equipment(settings, clients, pool, terms.look, listing, sending, clock)
+        terms.adopt(settings, Rules(equipment, wiring.retry_policy(settings)))
+        intake.adopt(terms.scanner, watching.intake_rules(settings))
+        storage.keep_free(settings.watch.min_free_space)
+
+    reload(settings, clients)
+    turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, terms.rules, cancellations)
+    workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
+    way_back = WayBack(endings, spool, terms.manifest_of)
+    desk = Desk(
+        *(requests, views, transitions, endings, conclusion, spool, storage, way_back),
+        *(terms.images_in, terms.keep_images),
+    )
+    attendant = Attendant(desk, cancellations, Bulletin(database), signals.bell, pulse)
+    interruptions, retained = Interruptions(database, clock), Retained(database, clock)
+    housekeeping = Housekeeping(
+        storage, interruptions, retained, spool, clock, terms.retention, signals.bell.ring, pulse
+    )
+    return Rooms(
+        *(spool, arrivals, transitions, interruptions, endings, storage, housekeeping, intake, doorbell),
+        *(attendant, sending, pool, turns, workers, way_back, terms.manifest_of, views, reload),
+    )
 
 
 def _images(seen: FolderSeen) -> Mapping[str, int]:
     if seen.unreadable is not None:
         raise Hold(f"{seen.unreadable}.", held_by="disk")
     return {file.path: file.size for file in seen.files if file.is_image}
-
-
-def _retention(settings: Settings) -> Retention:
-    kept = settings.archive.retention
-    return Retention(kept.done, kept.failed, kept.history)
 
 
 def _places(settings: Settings) -> Mapping[Key, Path]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from moichord.clock import LARGEST_STEP, Clock
 from moichord.errors import Hold
+from moichord.pulse import Pulse
 from moichord.queue.interruptions import Interruptions
 from moichord.queue.retained import Retained
 from moichord.queue.rows import IllegalTransition
@@ -23,6 +24,7 @@ from moichord.storage import HELD_BY, Storage
 
 log = logging.getLogger(__name__)
 
+ANSWER_SECONDS = 60.0
 RETENTION_SECONDS = 3600.0
 STEADY_SECONDS = 600.0
 FOLDERS_AT_ONCE = 20
@@ -73,6 +75,7 @@ class Housekeeping:
         clock: Clock,
         retention: Callable[[], Retention],
         woken: Callable[[], None],
+        pulse: Pulse | None = None,
     ) -> None:
         self._storage = storage
         self._interruptions = interruptions
@@ -81,20 +84,22 @@ class Housekeeping:
         self._clock = clock
         self._retention = retention
         self._woken = woken
+        self._pulse = pulse or Pulse(clock)
         self._steady = SteadyClock(clock)
         self._hindered_since: float | None = None
         self._next_retention = clock.monotonic()
         self._said: dict[str, str] = {}
 
-    def run(self, stopping: threading.Event, interval: float) -> None:
-        """Look every `interval` seconds until stopping."""
+    def run(self, stopping: threading.Event, interval: Callable[[], float]) -> None:
+        """Look every `interval()` seconds until stopping."""
         while not stopping.is_set():
             self.look()
-            self._clock.wait(stopping, interval)
+            self._clock.wait(stopping, interval())
 
     def look(self) -> None:
         """One look at the disks; once an hour also at what is old enough to go."""
-        self._storage.look()
+        with self._pulse.share("the folders work, done and failed", ANSWER_SECONDS):
+            self._storage.look()
         self._note_hindrance()
         if self._storage.hindrance() is None:
             if self._interruptions.wake([HELD_BY[key] for key in self._storage.serving]):

@@ -1,21 +1,24 @@
 """The daemon: start the rooms' threads, stop them.
 
-Owns the lock of the state and the life of the threads (`composition` wires the rooms). Signals only set events. It
+Owns the lock of the state and the life of the threads (`composition` wires the rooms). Signals are only counted. It
 must not know what the rooms do. Errors: StateInUse, StateUnwritable, StateUnusable, ForeignFolder, ConfigurationInvalid
 at start; afterwards nothing: what a thread raises is logged with its traceback, and the thread begins anew.
 
-    main thread    attendant: requests of people, once a second
+    main thread    attendant: requests of people, once a second; reload
     intake         the inbox
     housekeeping   the disks, and what is old enough to be deleted
     worker-N       one submission at a time each
     upload-N       the pool's requests
     queue-writer   every commit
+    supervision    tells systemd that the daemon lives, and how it stands
+    status-line    finds out how it stands, for that
 """
 
 import logging
+import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -25,26 +28,36 @@ from moichord.composition import Rooms, Signals, furnish
 from moichord.config import Settings
 from moichord.durable import Lock
 from moichord.errors import StateInUse, StateUnwritable
+from moichord.pulse import Pulse
 from moichord.queue.database import Database
 from moichord.queue.holder import lock_of
 from moichord.recovery import recover, take_over_attempts
+from moichord.reload import Configuration, Source
+from moichord.sd_notify import Notifier, watchdog_seconds
+from moichord.status.line import Teller
+from moichord.supervision import Supervision, describe
 
 log = logging.getLogger(__name__)
 
 ATTENTION_SECONDS = 0.5
 RESTART_SECONDS = 5.0
 HEED_SIGNALS_SECONDS = 0.1
+ATTENDING_SECONDS = 60.0
+RELOAD_SECONDS = 60.0
 TRIES_FOR_THE_LOCK = 5
 
 
-def serve(settings: Settings, *, adopt_work: bool = False, lock: Lock | None = None) -> None:
+def serve(
+    settings: Settings, *, adopt_work: bool = False, lock: Lock | None = None, source: Source | None = None
+) -> None:
     """Run the daemon until SIGTERM or SIGINT; a second one ends the requests in flight as well.
 
-    `lock` is that of the state, where the caller holds it already and releases it afterwards.
+    `lock` is that of the state, where the caller holds it already and releases it afterwards. SIGHUP reloads from
+    `source`.
     """
     own = hold(settings.state) if lock is None else None
     try:
-        service = Service(settings, SystemClock())
+        service = Service(settings, SystemClock(), source, os.environ)
         handlers = {
             signal.SIGTERM: service.on_signal,
             signal.SIGINT: service.on_signal,
@@ -87,14 +100,21 @@ def hold(state: Path) -> Lock:
 class Service:
     """One daemon with one state."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, clock: Clock, source: Source | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        environ = environ or {}
         self._clock = clock
+        self._pulse = Pulse(clock)
+        notifier = Notifier(environ.get("NOTIFY_SOCKET"))
+        self._supervision = Supervision(notifier, watchdog_seconds(environ), self._pulse, clock)
         self._signals = Signals(threading.Event(), threading.Event(), Bell())
-        self._clients = wiring.clients(settings, clock)
+        self._configuration = Configuration(
+            settings, source, clock, lambda wanted: wiring.clients(wanted, clock, self._pulse)
+        )
         self._asked_to_stop = 0
         self._hangups = 0
-        self._hangups_told = 0
+        self._hangups_heeded = 0
         self._never = threading.Event()
         self._said: dict[str, str] = {}
 
@@ -109,32 +129,41 @@ class Service:
         """Count, for the reason above: the signal must not end the daemon, nor break samples off."""
         self._hangups += 1
 
-    def _tell_hangups(self) -> None:
-        if self._hangups != self._hangups_told:
-            self._hangups_told = self._hangups
-            log.warning("SIGHUP: the configuration is not reloaded yet; restart moichord to apply a changed one")
-
-    def _rest(self, seconds: float) -> bool:
-        """Let the main thread rest; say whether the daemon is to stop."""
-        self._tell_hangups()
+    def _rest(self, seconds: float, rooms: Rooms) -> bool:
+        """Let the main thread rest, but for a reload; say whether the daemon is to stop."""
         until = self._clock.monotonic() + seconds
-        while not self._asked_to_stop and (left := until - self._clock.monotonic()) > 0:
+        while not self._asked_to_stop:
+            if self._hangups != self._hangups_heeded:
+                self._reload(rooms)
+                break  # what has changed is to be seen at once
+            if (left := until - self._clock.monotonic()) <= 0:
+                break
             self._clock.wait(self._never, min(left, HEED_SIGNALS_SECONDS))
         return self._asked_to_stop > 0
 
+    def _reload(self, rooms: Rooms) -> None:
+        self._hangups_heeded = self._hangups  # before the file is read: a later signal means a later file
+        with self._supervision.reloading(), self._pulse.within(RELOAD_SECONDS, "reads the configuration"):
+            self._configuration.reload(rooms.reload)
+        self._signals.ring.set()
+        self._signals.bell.ring()
+
     def run(self, *, adopt_work: bool = False) -> None:
         """From recovery to the last thread's end."""
-        database = Database(self._settings.state, self._clock)
+        settings = self._configuration.settings
+        database = Database(settings.state, self._clock, self._pulse)
+        self._supervision.start()
         try:
             state_uuid = database.open()
-            rooms = furnish(self._settings, self._clock, database, state_uuid, self._clients, self._signals)
+            clients = self._configuration.clients
+            rooms = furnish(settings, self._clock, database, state_uuid, clients, self._signals, pulse=self._pulse)
             if self._share_is_there(rooms):
                 self._prepare(rooms, adopt_work=adopt_work)
                 self._serve(rooms)
         finally:
             database.close()
-            for client in self._clients.values():
-                client.close()
+            self._configuration.close()
+            self._supervision.end()
 
     def _share_is_there(self, rooms: Rooms) -> bool:
         """Wait for a share that is not mounted yet, and say once that it is missing; False if the daemon is to stop."""
@@ -142,10 +171,13 @@ class Service:
         while (problem := _absence(rooms)) is not None:
             if problem != said:
                 log.error("%s; waiting for it", problem)
-                rooms.attendant.announce([problem])
                 said = problem
-            if self._rest(self._settings.watch.scan_interval):
+            rooms.attendant.announce([problem, *self._configuration.notices])
+            self._supervision.show(f"waiting: {problem}")
+            self._supervision.ready()
+            if self._rest(self._configuration.settings.watch.scan_interval, rooms):
                 return False
+        self._supervision.show("starting")
         return True
 
     def _prepare(self, rooms: Rooms, *, adopt_work: bool) -> None:
@@ -161,7 +193,7 @@ class Service:
         log.info(
             "moichord %s is ready: inbox %s, %d submissions go on after a stop",
             __version__,
-            self._settings.folders.inbox,
+            self._configuration.settings.folders.inbox,
             recovered,
         )
 
@@ -169,9 +201,11 @@ class Service:
         signals = self._signals
         rooms.doorbell.start()
         threads = [self._thread("intake", lambda: rooms.intake.run(signals.ring, signals.stopping))]
-        interval = self._settings.watch.scan_interval
-        threads += [self._thread("housekeeping", lambda: rooms.housekeeping.run(signals.stopping, interval))]
+        threads += [self._thread("housekeeping", lambda: rooms.housekeeping.run(signals.stopping, self._interval))]
         threads += [self._thread(f"worker-{number}", worker.work) for number, worker in enumerate(rooms.workers)]
+        if self._supervision.listened_to:
+            self._tell_how_it_stands(rooms)
+        self._supervision.ready()
         try:
             self._attend(rooms)
         finally:
@@ -184,10 +218,12 @@ class Service:
     def _attend(self, rooms: Rooms) -> None:
         """Serve the people until a signal comes."""
         rest = 0.0
-        while not self._rest(rest):
+        while not self._rest(rest, rooms):
+            if not self._supervision.listened_to:
+                self._supervision.tick()
             try:
-                notices = [*rooms.storage.notices, *rooms.intake.notices]
-                rooms.attendant.look(notices, rooms.sending.by_submission())
+                with self._pulse.within(ATTENDING_SECONDS, "carries out requests"):
+                    rooms.attendant.look(self._notices(rooms), rooms.sending.by_submission())
                 rest = ATTENTION_SECONDS
             except StateUnwritable as error:
                 self._say_once("attendant", error)
@@ -195,6 +231,19 @@ class Service:
             except Exception:
                 log.exception("a request could not be carried out; it is tried again")
                 rest = RESTART_SECONDS
+
+    def _notices(self, rooms: Rooms) -> list[str]:
+        own = [*self._supervision.notices(), *self._configuration.notices]
+        return [*rooms.storage.notices, *rooms.intake.notices, *own]
+
+    def _interval(self) -> float:
+        return self._configuration.settings.watch.scan_interval
+
+    def _tell_how_it_stands(self, rooms: Rooms) -> None:
+        """Not waited for at the end: it may wait for a share."""
+        failed = self._configuration.settings.folders.failed
+        teller = Teller(rooms.views, failed, self._clock, self._pulse)
+        self._thread("status-line", lambda: describe(teller, self._supervision, self._signals.stopping, self._clock))
 
     def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=self._guarded, args=(name, body), name=name, daemon=True)
@@ -220,21 +269,19 @@ class Service:
 
     def _drain(self, threads: list[threading.Thread]) -> None:
         """Let the requests in flight finish, for `drain_timeout` at most."""
-        log.info("stopping: requests in flight may take %g s more", self._settings.drain_timeout)
-        deadline = self._clock.monotonic() + self._settings.drain_timeout
+        seconds = self._configuration.settings.drain_timeout
+        log.info("stopping: requests in flight may take %g s more", seconds)
+        self._supervision.stopping(seconds)
+        deadline = self._clock.monotonic() + seconds
         while any(thread.is_alive() for thread in threads):
             if self._asked_to_stop > 1 or self._clock.monotonic() > deadline:
                 log.warning("requests in flight are broken off")
-                self._stop_requests()
+                self._configuration.stop_requests()
                 break
             for thread in threads:
                 thread.join(HEED_SIGNALS_SECONDS)
         for thread in threads:
             thread.join()
-
-    def _stop_requests(self) -> None:
-        for client in self._clients.values():
-            client.stop_now()
 
 
 def _absence(rooms: Rooms) -> str | None:

@@ -91,6 +91,10 @@ class Storage:
                     return problem
         return None
 
+    def keep_free(self, min_free: int) -> None:
+        """From now on so many bytes are to stay free."""
+        self._min_free = min_free
+
     def look(self) -> None:
         """Look at every place, and say what is new."""
         for key in PLACES:

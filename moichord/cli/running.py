@@ -4,6 +4,7 @@ Owns their options. Errors: those of the service and of the one-shot.
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,14 +37,26 @@ def serve_with(
     lock: "Lock | None" = None,
 ) -> None:
     """The daemon until it is stopped; `lock` is that of its state, if it is held already."""
+    from moichord.config import load
+    from moichord.reload import Source
     from moichord.service import serve
 
+    path = entrance.config_path().absolute()
+    otherwise = log_file if settings.logging.file is None else None
+
+    def set_up_anew(changed: "Settings", secrets: Iterable[str]) -> None:
+        set_up_logs(entrance, changed, changed.logging.file or otherwise, secrets)
+
     set_up_logs(entrance, settings, log_file)
-    serve(settings, adopt_work=adopt_work, lock=lock)
+    source = Source(lambda: load(path, entrance.environ), set_up_anew)
+    serve(settings, adopt_work=adopt_work, lock=lock, source=source)
 
 
-def set_up_logs(entrance: Entrance, settings: "Settings", file: Path | None) -> None:
-    """As the configuration says, into `file`; None: to standard error, or to the journal. Raises OSError."""
+def set_up_logs(entrance: Entrance, settings: "Settings", file: Path | None, secrets: Iterable[str] = ()) -> None:
+    """As the configuration says, into `file`; None: to standard error, or to the journal. Raises OSError.
+
+    Not only the settings' own secrets are masked, but these `secrets` too.
+    """
     from moichord import logs
 
     wanted = settings.logging
@@ -54,7 +67,7 @@ def set_up_logs(entrance: Entrance, settings: "Settings", file: Path | None) -> 
         rotation=logs.Rotation(wanted.rotate, wanted.keep),
         stream=sys.stderr if file is None else None,
         journal_stream=entrance.environ.get("JOURNAL_STREAM"),
-        secrets=settings.secrets(),
+        secrets=(*settings.secrets(), *secrets),
         colour=entrance.colour and not entrance.environ.get("NO_COLOR"),
     )
 

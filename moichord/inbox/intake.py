@@ -18,6 +18,7 @@ from moichord.inbox.scanner import Scanner
 from moichord.inbox.seen import FolderSeen, InboxSeen
 from moichord.inbox.settling import NotYet, SettleRule, Take, Tracked, held_open, interrupted, judge, restored
 from moichord.inbox.taking import Taker
+from moichord.pulse import Pulse
 from moichord.queue.arrivals import Arrival, Arrivals, Taking
 from moichord.queue.requests import Requests
 from moichord.sample import printable
@@ -26,6 +27,8 @@ from moichord.spool import ATTEMPT_SUFFIX, Spool
 log = logging.getLogger(__name__)
 
 SOONEST = 0.05
+SLOW_SECONDS = 600.0
+JUDGING_SECONDS = 120.0
 STRAYS_NAMED = 5
 PAUSED = "moichord is paused"
 
@@ -57,6 +60,7 @@ class Intake:
         rules: IntakeRules,
         taken: Callable[[], None],
         hindrance: Callable[[], str | None] = _no_hindrance,
+        pulse: Pulse | None = None,
     ) -> None:
         self._scanner = scanner
         self._doorbell = doorbell
@@ -68,6 +72,8 @@ class Intake:
         self._blindness = Blindness(arrivals, clock)
         self._taken = taken
         self._hindrance = hindrance
+        self._pulse = pulse or Pulse(clock)
+        self._next: tuple[Scanner, IntakeRules] | None = None
         self._tracked: dict[str, Tracked] = {}
         self._recorded: dict[str, Arrival] = {}
         self._problem: str | None = None
@@ -82,6 +88,10 @@ class Intake:
         problems = (self._problem, watch, self._taker.problem, self._unwritable)
         return [problem for problem in problems if problem] + _left_alone(self._strays)
 
+    def adopt(self, scanner: Scanner, rules: IntakeRules) -> None:
+        """Look with these from the next look on. Any thread may ask for that."""
+        self._next = (scanner, rules)
+
     def restore(self) -> None:
         """Take up what an earlier process remembered of the receiving samples."""
         self._recorded = self._arrivals.load()
@@ -95,7 +105,7 @@ class Intake:
 
     def absence(self) -> str | None:
         """Why the inbox cannot be seen ("the share is gone"), if so: before anything is made of what is not there."""
-        problem = self._scanner.scan().problem
+        problem = self._scan().problem
         if problem is not None:
             self._blindness.begins(self._clock.now())
         return problem
@@ -108,10 +118,12 @@ class Intake:
             ring.clear()
             if stopping.is_set():
                 break
-            if not self._doorbell.healthy():
-                self._doorbell.rebuild()  # before the scan: what comes in between is seen by it
+            with self._pulse.share("the inbox", SLOW_SECONDS):
+                if not self._doorbell.healthy():
+                    self._doorbell.rebuild()  # before the scan: what comes in between is seen by it
             try:
-                wait = self.look()
+                with self._pulse.within(JUDGING_SECONDS, "judges what the inbox holds"):
+                    wait = self.look()
                 self._unwritable = None
             except StateUnwritable as error:
                 wait = self._rules.scan_interval
@@ -121,10 +133,10 @@ class Intake:
 
     def look(self) -> float:
         """One scan and what follows from it; seconds until the next one is due."""
-        seen = self._scanner.scan()
+        seen = self._scan()
         if seen.problem is None and self._taker.unfinished:
             self._take_up()
-            seen = self._scanner.scan()
+            seen = self._scan()
         self._note(seen)
         if seen.problem is not None or self._taker.unfinished:
             return self._rules.scan_interval
@@ -138,6 +150,13 @@ class Intake:
         again = [verdict.look_again_in for _, verdict in verdicts if isinstance(verdict, NotYet)]
         soonest = min((seconds for seconds in again if seconds is not None), default=self._rules.scan_interval)
         return min(self._rules.scan_interval, max(SOONEST, soonest))
+
+    def _scan(self) -> InboxSeen:
+        adopted, self._next = self._next, None
+        if adopted is not None:
+            self._scanner, self._rules = adopted
+        with self._pulse.share("the inbox", SLOW_SECONDS):
+            return self._scanner.scan()
 
     def _listen(self, seen: InboxSeen, ready: set[str]) -> None:
         """With a ready marker, the doorbell also listens inside the samples that it has still to appear in."""
@@ -253,14 +272,17 @@ class Intake:
         )
 
     def _take(self, ready: list[Taking]) -> None:
-        moved = self._taker.take(ready)
+        with self._pulse.share("the inbox", SLOW_SECONDS):
+            moved = self._taker.take(ready)
         for submission in moved:
             self._forget(submission.folder_name)
         if moved:
             self._taken()
 
     def _take_up(self) -> None:
-        if self._taker.take_up():
+        with self._pulse.share("the inbox", SLOW_SECONDS):
+            moved = self._taker.take_up()
+        if moved:
             self._taken()
 
     def _forget(self, folder_name: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "moichord"
 
-GROUND = {"sample", "errors", "clock", "durable", "templates", "tag_rules", "logs"}
+GROUND = {"sample", "errors", "clock", "durable", "templates", "tag_rules", "logs", "pulse"}
 """The ground floor, which every room above it may import."""
 
 ONLY = {
@@ -23,16 +23,17 @@ ONLY = {
     "sample": set(),
     "errors": {"sample"},
     "clock": set(),
+    "pulse": {"clock"},
     "durable": {"errors"},
     "templates": set(),
     "tag_rules": {"templates", "dicom.dictionary"},
     "logs": {"sample"},
     "outage": {"sample"},
     "retry": {"errors", "outage", "sample"},
-    "queue": {"sample", "errors", "clock", "durable", "retry", "outage"},
+    "queue": {"sample", "errors", "clock", "durable", "pulse", "retry", "outage"},
     "spool": {"sample", "errors", "clock", "durable"},
     "dicom": set(),
-    "apis": {"errors", "sample", "clock"},
+    "apis": {"errors", "sample", "clock", "pulse"},
     "config": {"sample", "errors", "templates", "tag_rules", "dicom.dictionary"},
 }
 """Rooms that may import nothing but these."""
@@ -63,7 +64,11 @@ BESIDES_GROUND = {
         *("attendant", "cancelling", "conclusion", "config", "housekeeping", "inbox", "pipeline", "queue", "spool"),
         *("storage", "watching", "way_back", "wiring", "worker"),
     },
-    "service": {"composition", "config", "queue", "recovery", "sd_notify", "status", "wiring"},
+    "supervision": {"sd_notify", "status"},
+    "reload": {"apis", "config", "status", "wiring"},
+    "service": {
+        *("composition", "config", "queue", "recovery", "reload", "sd_notify", "status", "supervision", "wiring"),
+    },
 }
 """Rooms that may import the ground floor, and these."""
 
