@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -241,16 +242,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     boot_id = root / "boot-id"
     boot_id.write_text(f"{uuid.uuid4()}\n")
     subprocess.run(["mount", "--bind", boot_id, BOOT_ID], check=True)
+    began = time.monotonic()
     verdicts = run(options.trials, options.seed, options.lanes, boot_id, root)
-    failed = _tell(verdicts)
+    failed = sum(bool(verdict.broken) for verdict in verdicts)
     if failed:
-        print(f"their logs are kept in {root}")
+        print(f"the logs of trials with broken guarantees are kept in {root}")
     else:
         shutil.rmtree(root)
+    _tell(verdicts, time.monotonic() - began)
     return int(failed > 0)
 
 
-def _tell(verdicts: Sequence[Verdict]) -> int:
+def _tell(verdicts: Sequence[Verdict], seconds: float) -> None:
     for verdict in verdicts:
         for sentence in verdict.broken:
             print(f"    BROKEN {verdict.trial}: {sentence}")
@@ -258,9 +261,10 @@ def _tell(verdicts: Sequence[Verdict]) -> int:
     cuts = sum(len(verdict.cuts) for verdict in verdicts)
     there = sum(verdict.in_place for verdict in verdicts)
     images = sum(verdict.acknowledged for verdict in verdicts)
-    print(f"{len(verdicts)} trials, {cuts} power cuts, {there} trials cut at their moment (the others at the end)")
-    print(f"{images} images acknowledged before a first cut; {failed} trials with broken guarantees")
-    return failed
+    print(f"{there} trials cut at their moment, the others at the end; {images} images acknowledged before a first cut")
+    print(
+        f"power cuts: {len(verdicts)} trials, {cuts} cuts, {failed} trials with broken guarantees, in {seconds:.0f} s"
+    )
 
 
 if __name__ == "__main__":

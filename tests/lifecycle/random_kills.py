@@ -121,12 +121,12 @@ class Figures:
         moments = ", ".join(f"{count} {name}" for name, count in self.kills.most_common())
         return "\n".join(
             [
-                f"{self.kills.total()} kills in {self.seconds:.0f} s ({moments})",
-                f"{self.done + self.poison} samples: {self.done} done, {self.poison} set aside as poison",
+                f"kills: {moments}",
                 f"{self.interrupted} times a sample was being processed at a kill",
                 f"{self.requests} requests, {self.spoilt} of them not answered well; {self.repeated} uploads repeated",
-                f"{len(self.broken)} guarantees broken",
                 *(f"    BROKEN {sentence}" for sentence in self.broken),
+                f"random kills: {self.kills.total()} kills, {self.done + self.poison} samples, {self.done} done,"
+                f" {self.poison} set aside as poison, {len(self.broken)} guarantees broken, in {self.seconds:.0f} s",
             ]
         )
 
@@ -281,11 +281,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=4)
     options = parser.parse_args(arguments)
     root = Path(tempfile.mkdtemp(prefix="random-kills-"))
+    print(f"the site is {root}, and is kept if a guarantee is broken", flush=True)
     figures = campaign(root / "site", options.kills, options.seed)
     print(figures)
-    if figures.broken:
-        print(f"the site is kept in {root}")
-    else:
+    if not figures.broken:
         shutil.rmtree(root)
     return int(bool(figures.broken))
 

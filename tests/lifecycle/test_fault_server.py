@@ -9,6 +9,7 @@ What befalls a request, and how often: `unreliable.CHANCES`. Some hundred reques
 
 import argparse
 import itertools
+import shutil
 import ssl
 import sys
 import tempfile
@@ -61,13 +62,13 @@ class Figures:
     def __str__(self) -> str:
         well = sum(count for name, count in self.treatments.items() if name in ANSWERED_WELL)
         lines = [
-            f"{self.requests} requests over {self.connections} connections in {self.seconds:.0f} s,"
-            f" {self.requests - well} of them spoilt",
-            f"{self.samples} samples done with {self.images} images, none failed",
-            f"{self.requests / self.samples:.1f} requests for a sample,"
-            f" at most {self.most_for_one_image} for one image",
+            *(f"{count:7}  {name}" for name, count in self.treatments.most_common()),
+            f"{self.connections} connections, {self.images} images; {self.requests / self.samples:.1f} requests for a"
+            f" sample, at most {self.most_for_one_image} for one image",
+            f"fault server: {self.requests} requests, {self.requests - well} of them spoilt, {self.samples} samples,"
+            f" all done, in {self.seconds:.0f} s",
         ]
-        return "\n".join(lines + [f"{count:7}  {name}" for name, count in self.treatments.most_common()])
+        return "\n".join(lines)
 
 
 def campaign(root: Path, requests: int, seed: int) -> Figures:
@@ -266,8 +267,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("requests", nargs="?", type=int, default=EVERYDAY)
     parser.add_argument("--seed", type=int, default=4)
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="fault-server-") as folder:
-        print(campaign(Path(folder), options.requests, options.seed))
+    root = Path(tempfile.mkdtemp(prefix="fault-server-"))
+    try:
+        print(campaign(root, options.requests, options.seed))
+    except AssertionError:
+        print(f"the site is kept in {root}")
+        raise
+    shutil.rmtree(root)
     return 0
 
 
