@@ -14,7 +14,7 @@ DIAGNOSTICS: `ConfigurationInvalid` for folders that cannot serve, `ForeignFolde
 where a target is taken by another; any other `OSError` from below.
 """
 
-from moichord.spool.names import ATTEMPT_SUFFIX, candidates, receipt_owner
-from moichord.spool.places import Kind, NotTaken, Spool
+from moichord.spool.names import ATTEMPT_SUFFIX, Kind, candidates, kind_of, receipt_owner
+from moichord.spool.places import NotTaken, Spool
 
-__all__ = ["ATTEMPT_SUFFIX", "Kind", "NotTaken", "Spool", "candidates", "receipt_owner"]
+__all__ = ["ATTEMPT_SUFFIX", "Kind", "NotTaken", "Spool", "candidates", "kind_of", "receipt_owner"]

@@ -17,9 +17,7 @@ from moichord import durable
 from moichord.errors import ConfigurationInvalid, Moved, UsageRefused
 from moichord.sample import OWN_FILES, RECEIPT_NAME
 from moichord.spool import preparing
-from moichord.spool.names import candidates, component, is_there, last_attempts, orphans, receipt_owner
-
-Kind = Literal["done", "failed"]
+from moichord.spool.names import Kind, candidates, component, is_there, last_attempts, orphans, receipt_owner
 
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _GONE = (errno.ENOENT, errno.ENOTDIR)
@@ -136,6 +134,13 @@ class Spool:
             found.add("work")
         return frozenset(found)
 
+    def is_removed(self, uuid: str) -> bool:
+        """Whether nothing of the sample is in work; what was only renamed there is. `OSError` if unknown."""
+        try:
+            return not any((self.work / component(uuid)).iterdir())
+        except FileNotFoundError:
+            return True
+
     def orphans(self) -> tuple[str, ...]:
         """The UUIDs that have a folder in work."""
         return orphans(self.work)
@@ -182,6 +187,8 @@ class Spool:
         """Remove a folder of work that holds nothing; False, and it stays, if it does hold something."""
         try:
             (self.work / component(uuid)).rmdir()
+        except FileNotFoundError:
+            return True
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
