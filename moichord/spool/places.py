@@ -228,13 +228,13 @@ class Spool:
         doomed = root / f"{durable.TEMPORARY_PREFIX}{component(uuid)}"
         half_deleted = is_there(doomed)
         durable.remove_tree(doomed)
-        if not self.arrived(kind, uuid, place):
-            return half_deleted
-        durable.rename_noreplace(root / place, doomed)
-        durable.fsync_folder(root)
-        durable.remove_tree(doomed)
-        durable.fsync_folder(root)
-        return True
+        found = self.arrived(kind, uuid, place)
+        if found:
+            durable.rename_noreplace(root / place, doomed)
+            durable.fsync_folder(root)
+            durable.remove_tree(doomed)
+        durable.fsync_folder(root)  # also what was removed before a crash
+        return found or half_deleted
 
     def _require_owner(self, folder: Path, uuid: str) -> None:
         owner = receipt_owner(folder)

@@ -527,3 +527,14 @@ def test_a_deletion_cut_short_is_finished_by_the_next(spool: Spool) -> None:
     (finish(spool)).rename(spool.failed / f".moichord-{UUID}")
     assert spool.delete("failed", "A123", UUID)
     assert list(spool.failed.iterdir()) == []
+
+
+def test_a_deletion_is_durable_also_when_a_crash_kept_that_from_being_known(spool: Spool, monkeypatch) -> None:
+    """Else the power may bring back what is recorded as deleted, and nobody looks for it any more."""
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "fsync_folder", synced.append)
+    finish(spool).rename(spool.failed / f".moichord-{UUID}")
+    for expected in (True, False):
+        synced.clear()
+        assert spool.delete("failed", "A123", UUID) is expected
+        assert synced[-1:] == [spool.failed]
