@@ -184,6 +184,7 @@ def test_nothing_is_sent_of_what_is_to_be_cancelled_though_the_daemon_died_meanw
     lab.close()
     lab.start()
     before = len(lab.calls)
+    lab.clock.advance(3600)
     lab.run()  # the workers are first
     assert len(lab.calls) == before
     look(lab)
