@@ -458,3 +458,17 @@ def test_a_tree_is_synced_around_what_is_no_file_and_what_is_not_ours(
     durable.sync_tree(tmp_path)
     below = tmp_path / "below"
     assert sorted(synced) == sorted(map(str, [tmp_path, below, below / "two.dcm", plain]))
+
+
+def test_many_files_are_synced_with_their_file_system_or_else_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for number in range(20):
+        (tmp_path / f"{number}.dcm").touch()
+    durable.sync_tree(tmp_path)
+    assert synced == [], "the file system was"
+    monkeypatch.setattr("moichord.durable.trees._synced_whole", lambda _: False)  # a system without that call
+    durable.sync_tree(tmp_path)
+    assert len(synced) == 20 + 1
