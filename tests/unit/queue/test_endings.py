@@ -7,7 +7,7 @@ from moichord.queue.endings import Reopening
 from moichord.queue.requests import reopening
 from moichord.queue.rows import IllegalTransition
 from moichord.retry import RetryAt
-from moichord.sample import STEPS, Image, State, Step, StepRecord, Submission
+from moichord.sample import STEPS, Api, Image, State, Step, StepRecord, Submission
 from tests.fakes import FakeClock
 from tests.unit.queue.state import Queue, image, outage, transient
 
@@ -140,6 +140,7 @@ def test_its_tries_and_its_time_begin_anew(queue: Queue, clock: FakeClock) -> No
     queue.fail(queue.claim())
     clock.advance(30 * DAY)
     retry(queue, submission)
+    journal.answered(Api.UPLOAD)  # the server answers others: the next failure counts
     clock.advance(3 * DAY - 10)
     assert isinstance(queue.turn(queue.claim(), Step.UPLOAD, transient()), RetryAt)
     clock.advance(900)
