@@ -16,10 +16,18 @@ _WITHOUT_EVENTS = re.compile(
     r"|orangefs|prl_fs|pvfs2|smb3|smbfs|vboxsf|virtiofs|vmhgfs"
 )
 
+_INODES_MADE_UP = re.compile(r"9p|cifs|davfs|fuse|fuse\..*|ncpfs|prl_fs|smb3|smbfs|vboxsf|vmhgfs")
+
 
 def reports_no_events(filesystem: str | None) -> bool:
     """Whether changes made elsewhere go unreported on this type of file system; None, unknown, counts as local."""
     return filesystem is not None and _WITHOUT_EVENTS.fullmatch(filesystem) is not None
+
+
+def makes_inodes_up(filesystem: str | None) -> bool:
+    """Whether this machine itself may number the files of this type of file system, and number them anew when it has
+    forgotten them (mount.cifs(8), noserverino): the same file then has another inode in each scan."""
+    return filesystem is not None and _INODES_MADE_UP.fullmatch(filesystem) is not None
 
 
 def filesystem_type(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:

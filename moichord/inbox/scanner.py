@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from moichord.durable import TEMPORARY_PREFIX, NotRegular, kind_of, open_flags, open_regular
+from moichord.inbox.filesystem import filesystem_type, makes_inodes_up
 from moichord.inbox.open_files import first_open_for_writing
 from moichord.inbox.seen import FileSeen, FolderSeen, InboxSeen, Inspection, Verdict, WatchRules, manifest_of
 from moichord.sample import OWN_FILES, printable
@@ -34,14 +35,23 @@ _DICOMDIR = "dicomdir"  # DICOM PS3.10 8.6: the name of the directory record, wh
 class Scanner:
     """Looks at the inbox, again and again; remembers what is settled so that it is read only once.
 
-    One thread calls `scan`. `scan_folder` may be called by any.
+    One thread calls `scan`. `scan_folder` may be called by any. `filesystem` gives the type of the file system of
+    a path.
     """
 
-    def __init__(self, inbox: Path, rules: WatchRules, inspect: Inspect, is_sample_id: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        inbox: Path,
+        rules: WatchRules,
+        inspect: Inspect,
+        is_sample_id: Callable[[str], bool],
+        filesystem: Callable[[Path], str | None] = filesystem_type,
+    ) -> None:
         self._inbox = inbox
         self._rules = rules
         self._inspect = inspect
         self._is_sample_id = is_sample_id
+        self._filesystem = filesystem
         self._known: dict[str, FolderSeen] = {}
 
     def scan(self) -> InboxSeen:
@@ -68,7 +78,8 @@ class Scanner:
         except OSError as error:
             return FolderSeen(path.name, unreadable=_cannot_read("the folder", error))
         try:
-            return _Reading(self._rules, self._inspect, known).read(path.name, descriptor)
+            by_inode = not makes_inodes_up(self._filesystem(path))
+            return _Reading(self._rules, self._inspect, known, by_inode=by_inode).read(path.name, descriptor)
         finally:
             os.close(descriptor)
 
@@ -89,6 +100,7 @@ class Scanner:
     def _scan_open(self, descriptor: int) -> InboxSeen:
         strays: list[str] = []
         seen: dict[str, FolderSeen] = {}
+        by_inode = not makes_inodes_up(self._filesystem(self._inbox))
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = entry.name
@@ -96,12 +108,12 @@ class Scanner:
                     continue
                 if not entry.is_dir(follow_symlinks=False):
                     strays.append(name)
-                elif (folder := self._scan_sample(descriptor, name)) is not None:
+                elif (folder := self._scan_sample(descriptor, name, by_inode)) is not None:
                     seen[name] = folder
         self._known = seen
         return InboxSeen(tuple(seen.values()), tuple(sorted(strays)))
 
-    def _scan_sample(self, inbox: int, name: str) -> FolderSeen | None:
+    def _scan_sample(self, inbox: int, name: str, by_inode: bool) -> FolderSeen | None:
         if not self._is_sample_id(name):
             return FolderSeen(name, is_sample=False)
         known = self._known.get(name)
@@ -112,19 +124,30 @@ class Scanner:
         except OSError as error:
             return FolderSeen(name, unreadable=_cannot_read("the folder", error))
         try:
-            return _Reading(self._rules, self._inspect, known, to_be_taken=True).read(name, descriptor)
+            reading = _Reading(self._rules, self._inspect, known, by_inode=by_inode, to_be_taken=True)
+            return reading.read(name, descriptor)
         finally:
             os.close(descriptor)
 
 
 class _Reading:
-    """One look at one sample. One that is `to_be_taken` must let its files be replaced, in every folder of it."""
+    """One look at one sample. One that is `to_be_taken` must let its files be replaced, in every folder of it.
+
+    `by_inode` says whether another inode means another file.
+    """
 
     def __init__(
-        self, rules: WatchRules, inspect: Inspect, known: FolderSeen | None, *, to_be_taken: bool = False
+        self,
+        rules: WatchRules,
+        inspect: Inspect,
+        known: FolderSeen | None,
+        *,
+        by_inode: bool,
+        to_be_taken: bool = False,
     ) -> None:
         self._rules = rules
         self._inspect = inspect
+        self._by_inode = by_inode
         self._to_be_taken = to_be_taken
         self._known_folder = known
         self._known = {file.path: file for file in known.files} if known else {}
@@ -204,7 +227,8 @@ class _Reading:
         marker = not prefix and self._rules.is_marker(entry.name) and stat.S_ISREG(status.st_mode)
         self._marker_present = self._marker_present or marker
         kind = kind_of(status.st_mode) or "file"
-        stamp = (path, kind, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        inode = status.st_ino if self._by_inode else 0
+        stamp = (path, kind, status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)
         known = self._known.get(path)
         if known is not None and known.stamp == stamp and known.verdict is not Verdict.MAY_BECOME_COMPLETE:
             self._files.append(known)

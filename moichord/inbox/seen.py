@@ -57,9 +57,9 @@ class FileSeen(NamedTuple):
 class FolderSeen:
     """One folder of the inbox as it was at one scan.
 
-    `manifest` is a digest over path, type, size, mtime, ctime and inode of every file that counts. `over_limits` names
-    the limits that the folder breaks. `unreadable` says why it could not be read whole; what else is said is then only
-    a part. `is_sample` is False if its name is no sample ID: then it was not looked into.
+    `manifest` is a digest over path, type, size, mtime, ctime and inode (0 where inodes are made up) of every file.
+    `over_limits` names the limits that the folder breaks. `unreadable` says why it could not be read whole; what else
+    is said is then only a part. `is_sample` is False if its name is no sample ID: then it was not looked into.
     """
 
     name: str

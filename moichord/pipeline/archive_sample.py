@@ -18,7 +18,7 @@ from moichord.dicom import PositionedFile, TaggedImage
 from moichord.durable import replace_file
 from moichord.errors import SampleFailure
 from moichord.pipeline.equipment import Equipment
-from moichord.pipeline.image_files import changed_while_sent, dressed, opened
+from moichord.pipeline.image_files import changed_while_sent, dressed, has_stamp_of, opened
 from moichord.pipeline.journal import Journal
 from moichord.pipeline.wanted_tags import Tagging
 from moichord.sample import Image, native
@@ -59,17 +59,13 @@ def lay(folder: Path, image: Image, tagging: Tagging, equipment: Equipment, *, u
 
 def _require_as_sent(folder: Path, image: Image) -> None:
     with opened(folder, image.relative_path) as file:
-        if not _has_its_stamp(file, image) and not is_updated(file, image):
+        if not has_stamp_of(file, image) and not is_updated(file, image):
             raise changed_while_sent(image.relative_path)
-
-
-def _has_its_stamp(file: PositionedFile, image: Image) -> bool:
-    return file.stamp == (image.inode, image.size, image.mtime_ns)
 
 
 def _as_planned(file: PositionedFile, image: Image, tagging: Tagging, equipment: Equipment) -> TaggedImage:
     tagged = dressed(file, tagging, equipment.tags).image
-    if not _has_its_stamp(file, image) or tagged.header_digest != image.header_digest:
+    if not has_stamp_of(file, image) or tagged.header_digest != image.header_digest:
         raise changed_while_sent(image.relative_path)
     return tagged
 

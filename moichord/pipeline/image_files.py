@@ -26,7 +26,7 @@ from moichord.durable import NotRegular, open_regular
 from moichord.errors import Moved, SampleFailure
 from moichord.pipeline.equipment import TagPolicy
 from moichord.pipeline.wanted_tags import Tagging
-from moichord.sample import Change, native, printable
+from moichord.sample import Change, Image, native, printable
 
 MODIFYING_SYSTEM = "moichord"
 GONE_REMEDY = "Mount the share again, or put the folder back: moichord goes on by itself."
@@ -78,6 +78,14 @@ def dressed(file: PositionedFile, tagging: Tagging, policy: TagPolicy, part10: P
 def as_received(file: PositionedFile, part10: Part10) -> Dressed:
     """An image that keeps every byte, since it goes nowhere."""
     return Dressed(TaggedImage(file, part10), (), part10.notes)
+
+
+def has_stamp_of(file: PositionedFile, image: Image) -> bool:
+    """Whether the file is as it was when it was planned, by size and time.
+
+    Not by inode: nobody but moichord replaces files in work, and some shares number theirs anew after a restart.
+    """
+    return file.stamp[1:] == (image.size, image.mtime_ns)
 
 
 def changed_while_sent(relative_path: str) -> SampleFailure:

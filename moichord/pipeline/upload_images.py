@@ -22,7 +22,7 @@ from moichord.errors import (
     Stopped,
 )
 from moichord.pipeline.equipment import Equipment, names_of
-from moichord.pipeline.image_files import changed_while_sent, dressed, opened
+from moichord.pipeline.image_files import changed_while_sent, dressed, has_stamp_of, opened
 from moichord.pipeline.journal import Journal
 from moichord.pipeline.tag_images import STILL_WRITTEN
 from moichord.pipeline.upload_pool import Bench, Job, LaneEnded
@@ -98,7 +98,7 @@ def _require_as_planned(
 
 def _is_as_planned(folder: Path, image: Image) -> bool:
     found = native(folder, image.relative_path).lstat()
-    return (found.st_ino, found.st_size, found.st_mtime_ns) == (image.inode, image.size, image.mtime_ns)
+    return (found.st_size, found.st_mtime_ns) == (image.size, image.mtime_ns)
 
 
 def _came_too_late() -> SampleFailure:
@@ -111,7 +111,7 @@ def _came_too_late() -> SampleFailure:
 def _job(journal: Journal, equipment: Equipment, folder: Path, tagging: Tagging, image: Image) -> Job:
     def send(bench: Bench) -> None:
         with opened(folder, image.relative_path) as file:
-            if file.stamp != (image.inode, image.size, image.mtime_ns):
+            if not has_stamp_of(file, image):
                 raise changed_while_sent(image.relative_path)
             try:
                 tagged = dressed(file, tagging, equipment.tags).image

@@ -18,10 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from moichord.sample import State
+from moichord.queue.schema import images
+from moichord.sample import Api, State
 from moichord.sandbox.stand_in import StandInApis
 from tests.builders import write_image
 from tests.conftest import EVERYWHERE
+from tests.house import Says, house
 from tests.integration import judges, samples
 from tests.integration.conftest import MakeDaemon
 from tests.integration.daemon import PATIENCE, REPOSITORY, Daemon, receipt_of
@@ -281,3 +283,17 @@ def test_on_a_share_without_events_samples_arrive_whole_and_an_outage_is_waited_
         samples.drop(after, backing / "inbox")
         assert_arrived_whole(daemon, after)
         daemon.stop()
+
+
+def test_files_that_a_share_numbers_anew_while_no_daemon_runs_are_the_same_files() -> None:
+    """As mount.cifs does with noserverino; one image is stored by then, the other waits for its retry."""
+    with house() as lab:
+        refused_once = iter([None, Says(503)])
+        lab.script = lambda called: next(refused_once, None) if called.api is Api.UPLOAD else None
+        lab.drop("A123", images=2)
+        assert lab.rooms.turns.take_one() is None
+        lab.database.write(lambda connection: connection.execute(images.update().values(inode=1)))
+        lab.run()
+        assert lab.newest("A123").reason is None
+        assert lab.state("A123") is State.DONE
+        assert len(lab.calls_to(Api.UPLOAD)) == 3

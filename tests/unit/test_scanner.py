@@ -3,7 +3,8 @@
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -402,3 +403,47 @@ def test_scans_leave_no_descriptors_open(inbox: Path, sample: Path, reader: Read
     for _ in range(3):
         watching.scan()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "same"),
+    [("cifs", True), ("fuse.sshfs", True), ("9p", True), ("ext4", False), ("nfs4", False), (None, False)],
+)
+def test_where_inodes_are_made_up_another_inode_is_not_another_file(
+    inbox: Path, sample: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch, filesystem: str | None, same: bool
+) -> None:
+    (sample / "one.dcm").write_bytes(WHOLE)
+    watching = Scanner(inbox, WatchRules(), reader, lambda _: True, lambda _: filesystem)
+    (before,) = watching.scan().folders
+    number_anew(monkeypatch)
+    (after,) = watching.scan().folders
+    assert (before.manifest == after.manifest) is same
+    assert (watching.scan_folder(sample).manifest == before.manifest) is same
+    assert len(reader.read) == (2 if same else 3)
+
+
+def number_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a client that has forgotten its files and counts on."""
+    scandir = os.scandir
+
+    @contextmanager
+    def renumbered(descriptor: int) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with scandir(descriptor) as entries:
+            yield (Renumbered(entry) for entry in entries)  # type: ignore[misc]
+
+    monkeypatch.setattr("moichord.inbox.scanner.os.scandir", renumbered)
+
+
+class Renumbered:
+    """A directory entry whose file has got another inode."""
+
+    def __init__(self, entry: os.DirEntry[str]) -> None:
+        self._entry = entry
+
+    def __getattr__(self, name: str):
+        return getattr(self._entry, name)
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        found = self._entry.stat(follow_symlinks=follow_symlinks)
+        numbers = {name: getattr(found, name) for name in ("st_mtime_ns", "st_ctime_ns")}
+        return os.stat_result([found.st_mode, found.st_ino + 1000, *found[2:]], numbers)
