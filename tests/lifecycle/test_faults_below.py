@@ -281,3 +281,33 @@ def test_a_state_that_is_read_only_at_the_start_is_said_and_nothing_is_lost(
     daemon.wait_until_done("A1")
     assert len({request.idempotency_key for request in apis.requests.calls(Api.ANALYTICS)}) == 1
     assert len(apis.requests.calls(Api.UPLOAD)) == IMAGES
+
+
+def test_a_full_disk_of_inbox_and_work_is_waited_for_and_a_half_written_copy_is_not_taken(
+    make_daemon: MakeDaemon, apis: StandInApis, originals: Path, mounted: Callable[[Path], None]
+) -> None:
+    """Nothing is reserved here, so that the disk really fills: one sample is to be changed, one is still written."""
+    daemon = make_daemon()
+    share = daemon.root / "share"
+    mounted(share)
+    daemon.configure({"folders": {"inbox": str(share / "inbox")}})
+    daemon.inbox.mkdir()
+    daemon.start()
+    gate = apis.hold(Api.ANALYTICS)
+    drop(daemon, originals, "A1")
+    apis.requests.wait_for(lambda log: log.in_flight(Api.ANALYTICS) == 1)
+    samples.small_sample(originals / "A2", IMAGES)
+    filler = share / "filler"
+    with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
+        while file.write(b"\1" * 4096):
+            pass
+    with pytest.raises(OSError, match="No space"):
+        shutil.copytree(originals / "A2", daemon.inbox / "A2", copy_function=shutil.copyfile)
+    gate.set()
+    held = daemon.wait_until("A1", State.WAITING)
+    assert "No space left on device" in (held.reason or "")
+    daemon.wait_for(lambda: daemon.arrival("A2"), "the half-written copy to be seen")
+    filler.unlink()
+    daemon.wait_until_done("A1")
+    shutil.copytree(originals / "A2", daemon.inbox / "A2", copy_function=shutil.copyfile, dirs_exist_ok=True)
+    assert_all_is_well(daemon, apis, originals, "A1", "A2")
