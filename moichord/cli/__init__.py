@@ -3,6 +3,7 @@
     entrance     what every command starts with: which configuration, which state, which console
     setting_up   init, check
     running      run, process
+    detaching    daemon start, stop, status
     looking      status, history
     asking       retry, cancel, pause, resume
     rehearsing   sandbox, demo
@@ -10,8 +11,8 @@
 Owns the words on the command line, what goes to stdout (data) and stderr (messages), and the exit codes. Modules that
 take long to load are loaded by the command that needs them. No error leaves `main`.
 
-Exit codes: 0 ok; 1 failed or refused; 2 usage; 3 some of several samples were refused; 4 no daemon runs (no command
-needs one at present); 75 temporary, try later; 78 configuration; 130 interrupted.
+Exit codes: 0 ok; 1 failed or refused; 2 usage; 3 some of several samples were refused; 4 no daemon runs (`daemon
+stop` and `daemon status`); 75 temporary, try later; 78 configuration; 130 interrupted.
 """
 
 import os
@@ -22,7 +23,7 @@ from pathlib import Path
 import click
 
 from moichord import __version__
-from moichord.cli import asking, looking, rehearsing, running, setting_up
+from moichord.cli import asking, detaching, looking, rehearsing, running, setting_up
 from moichord.cli.entrance import Entrance, tell
 from moichord.errors import MoichordError
 
@@ -54,7 +55,7 @@ def commands(context: click.Context, config: Path | None, verbose: bool, quiet: 
     context.obj = Entrance(config, dict(os.environ), verbose=verbose, quiet=quiet, colour=not plain)
 
 
-for room in (setting_up, running, looking, asking, rehearsing):
+for room in (setting_up, running, detaching, looking, asking, rehearsing):
     for command in room.COMMANDS:
         commands.add_command(command)
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,21 @@ def test_a_full_disk_disturbs_nobody_and_is_told_once_there_is_room(
     assert "WARNING before this, 3 lines were lost" in first
     assert last.endswith("after")
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_did_not_fit_is_not_written_half_or_later(tmp_path: Path) -> None:
+    file = tmp_path / "m.log"
+    begin(file, size=1 << 20)
+    write("before")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, before[1]))
+    try:
+        write("one", "two")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    write("after")
+    assert said(file) == ["before", "written", "after"]
+    assert "2 lines were lost" in file.read_text("utf-8")
 
 
 def test_a_folder_that_is_gone_disturbs_nobody(tmp_path: Path) -> None:
