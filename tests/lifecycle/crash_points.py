@@ -6,7 +6,8 @@
 
 A point is a thread and the number of one system call in it: the daemon dies just before that call, under strace. What
 it had done before is on the disk, what it was about to do never happens. First dry runs count the calls of every
-thread, and those of a start.
+thread, and those of a start; of the threads that upload, which share their work, the one that comes so far dies. What
+threads do at the same time may fall into one commit: a call that is not made for that reason is named as not reached.
 At the servers it dies when a request has arrived and is lost (`arrival`), and when one was carried out and is not
 answered yet (`answer`).
 

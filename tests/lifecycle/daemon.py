@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -139,20 +139,22 @@ class Daemon:
             file.seek(self._skip)
             return file.read().decode()
 
-    def thread(self, name: str) -> int:
-        """The kernel's number of the thread of that name; `main` is the main thread."""
-        return self.pid if name == "main" else until(lambda: self._named(name), f"a thread {name}")
+    def threads(self, name: str) -> list[int]:
+        """The kernel's numbers of the threads NAME and NAME-*, which are there; `main` is the main thread."""
+        return [self.pid] if name == "main" else until(lambda: self._named(name), f"a thread {name}")
 
-    def _named(self, name: str) -> int | None:
+    def _named(self, name: str) -> list[int]:
+        found = []
         for task in Path(f"/proc/{self.pid}/task").iterdir():
             with contextlib.suppress(OSError):
-                if (task / "comm").read_text().strip() == name:
-                    return int(task.name)
-        return None
+                comm = (task / "comm").read_text().strip()
+                if comm == name or comm.startswith(f"{name}-"):
+                    found.append(int(task.name))
+        return found
 
-    def trap(self, trap: Trap, thread: int | None = None) -> None:
-        """Set a trap in one thread, or in each of them, those to come as well."""
-        whom = ["-f", "-p", str(self.pid)] if thread is None else ["-p", str(thread)]
+    def trap(self, trap: Trap, threads: Sequence[int] | None = None) -> None:
+        """Set a trap in each of some threads, or in all, those to come as well."""
+        whom = ["-f", "-p", str(self.pid)] if threads is None else [o for one in threads for o in ("-p", str(one))]
         self._trace([*whom, *trap.options()])
 
     def note(self, calls: Iterable[str], file: Path) -> None:

@@ -141,20 +141,20 @@ def _live(trial: Trial, site: Site, machine: Machine, start: _Starts, verdict: V
     if _acts_late(trial.scenario):
         daemon.begin()
         assert daemon.wait_ready(), daemon.said()
-        thread = _thread(trial, daemon)
+        threads = _threads(trial, daemon)
         daemon.freeze()
         trial.scenario.act(site)
         machine.flush()
-        _set(trial, site, daemon, thread)
+        _set(trial, site, daemon, threads)
         daemon.resume()
     else:
-        _set(trial, site, daemon, _thread(trial, daemon))
+        _set(trial, site, daemon, _threads(trial, daemon))
         daemon.begin()
     verdict.in_place = _moment(trial.scenario, site, daemon)
     verdict.acknowledged = _cut(site, machine, daemon, verdict)
     if trial.again is not None:
         daemon = start(site)
-        daemon.trap(trial.again, daemon.pid)
+        daemon.trap(trial.again, daemon.threads(MAIN))
         daemon.begin()
         _moment(trial.scenario, site, daemon)
         _cut(site, machine, daemon, verdict)
@@ -169,13 +169,13 @@ def _acts_late(scenario: Scenario) -> bool:
     return scenario.template is None or scenario.layout.retention is not None
 
 
-def _thread(trial: Trial, daemon: Daemon) -> int | None:
-    return None if trial.thread == ANSWERS else daemon.thread(trial.thread)
+def _threads(trial: Trial, daemon: Daemon) -> list[int]:
+    return [] if trial.thread == ANSWERS else daemon.threads(trial.thread)
 
 
-def _set(trial: Trial, site: Site, daemon: Daemon, thread: int | None) -> None:
-    if thread is not None:
-        daemon.trap(trial.trap, thread)
+def _set(trial: Trial, site: Site, daemon: Daemon, threads: list[int]) -> None:
+    if threads:
+        daemon.trap(trial.trap, threads)
     else:
         when = site.before_answer if trial.trap.call == ANSWER else site.instead_of
         when(trial.trap.number, daemon.stop)
