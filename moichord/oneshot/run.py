@@ -184,7 +184,7 @@ def _update(trip: Trip) -> None:
     for image in trip.journal.images():
         trip.journal.check_stop()
         if image.changes and not image.carried:
-            lay(trip.folder, image, tagging, trip.equipment, update=True)
+            lay(trip.folder, image, tagging, update=True)
             keywords = ", ".join(change.keyword for change in image.changes)
             about = {"sample": trip.journal.submission.sample_id}
             log.info("updated %s: %s", printable(image.relative_path), keywords, extra=about)

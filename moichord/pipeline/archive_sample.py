@@ -34,16 +34,16 @@ def archive_sample(journal: Journal, equipment: Equipment, folder: Path, tagging
         _require_as_sent(folder, image)  # of all of them first: none is laid of a sample that fails here
     for image in left:
         journal.check_stop()
-        sha256 = lay(folder, image, wanted, equipment, update=equipment.archive_images == "updated")
+        sha256 = lay(folder, image, wanted, update=equipment.archive_images == "updated")
         journal.archived(image, sha256)
 
 
-def lay(folder: Path, image: Image, tagging: Tagging, equipment: Equipment, *, update: bool) -> str:
+def lay(folder: Path, image: Image, tagging: Tagging, *, update: bool) -> str:
     """Lay one image in its new form (`update`) or leave it as received; SHA-256 of the whole file as sent."""
     with opened(folder, image.relative_path) as file:
         if is_updated(file, image):
             return _sha256(file)
-        tagged = _as_planned(file, image, tagging, equipment)
+        tagged = _as_planned(file, image, tagging)
         sha256 = tagged.sha256()
         if not update or tagged.unchanged:
             return sha256
@@ -51,7 +51,7 @@ def lay(folder: Path, image: Image, tagging: Tagging, equipment: Equipment, *, u
     def write(target: BinaryIO) -> None:
         # Opened again, and closed before the file is replaced: Windows replaces no open file.
         with opened(folder, image.relative_path) as file:
-            _as_planned(file, image, tagging, equipment).write_to(target)
+            _as_planned(file, image, tagging).write_to(target)
 
     replace_file(native(folder, image.relative_path), write)
     return sha256
@@ -63,8 +63,8 @@ def _require_as_sent(folder: Path, image: Image) -> None:
             raise changed_while_sent(image.relative_path)
 
 
-def _as_planned(file: PositionedFile, image: Image, tagging: Tagging, equipment: Equipment) -> TaggedImage:
-    tagged = dressed(file, tagging, equipment.tags).image
+def _as_planned(file: PositionedFile, image: Image, tagging: Tagging) -> TaggedImage:
+    tagged = dressed(file, tagging).image
     if not has_stamp_of(file, image) or tagged.header_digest != image.header_digest:
         raise changed_while_sent(image.relative_path)
     return tagged

@@ -24,7 +24,6 @@ from moichord.dicom import (
 )
 from moichord.durable import NotRegular, open_regular
 from moichord.errors import Moved, SampleFailure
-from moichord.pipeline.equipment import TagPolicy
 from moichord.pipeline.wanted_tags import Tagging
 from moichord.sample import Change, Image, native, printable
 
@@ -61,7 +60,7 @@ class Dressed:
     notes: tuple[str, ...]
 
 
-def dressed(file: PositionedFile, tagging: Tagging, policy: TagPolicy, part10: Part10 | None = None) -> Dressed:
+def dressed(file: PositionedFile, tagging: Tagging, part10: Part10 | None = None) -> Dressed:
     """Walk the file to its end, unless it was (`part10`), and give it its new header. Raises DicomError."""
     wanted = [
         Wanted(lookup(value.keyword), value.text, on_mismatch=value.on_mismatch, source=value.source)
@@ -69,7 +68,7 @@ def dressed(file: PositionedFile, tagging: Tagging, policy: TagPolicy, part10: P
     ]
     provenance = Provenance(coercion_datetime=tagging.coerced_at, modifying_system=MODIFYING_SYSTEM)
     image, coercion, walked = tagged(
-        file, wanted, provenance, record_changes=policy.record_changes, signed=policy.signed, part10=part10
+        file, wanted, provenance, record_changes=tagging.record_changes, signed=tagging.signed, part10=part10
     )
     changes = tuple(Change(change.keyword, change.before, change.after) for change in coercion.changes)
     return Dressed(image, changes, (*walked.notes, *coercion.notes, *image.notes))

@@ -49,6 +49,8 @@ def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Map
         wanted_values(equipment.tags.rules, record, submission),
         coerced_at=now.strftime("%Y%m%d%H%M%S.%f+0000"),
         listing=listing,
+        record_changes=equipment.tags.record_changes,
+        signed=equipment.tags.signed,
     )
     try:
         plan = Plan(tagging, tuple(_planned(journal, equipment, folder, contents, tagging)))
@@ -132,7 +134,7 @@ def _plan(file: PositionedFile, relative_path: str, tagging: Tagging, equipment:
     part10 = inspect(file)
     who = identity(file, part10, [find(keyword) for keyword in equipment.tags.consistent])
     carried = who.is_dicomdir or (not who.has_pixel_data and equipment.tags.non_image == "carry")
-    new = as_received(file, part10) if carried else dressed(file, tagging, equipment.tags, part10)
+    new = as_received(file, part10) if carried else dressed(file, tagging, part10)
     file.require_unchanged()
     if who.problems and not who.is_dicomdir:
         raise SampleFailure(

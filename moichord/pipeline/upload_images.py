@@ -114,7 +114,7 @@ def _job(journal: Journal, equipment: Equipment, folder: Path, tagging: Tagging,
             if not has_stamp_of(file, image):
                 raise changed_while_sent(image.relative_path)
             try:
-                tagged = dressed(file, tagging, equipment.tags).image
+                tagged = dressed(file, tagging).image
                 if tagged.header_digest != image.header_digest:
                     raise changed_while_sent(image.relative_path)
                 _request(journal, equipment, image, ImageBody(tagged, bench.buffer), bench)

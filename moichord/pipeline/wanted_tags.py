@@ -5,7 +5,7 @@ Owns the sentence about a field that is missing or unsuitable. Pure. Errors: Sam
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from moichord.errors import SampleFailure
 from moichord.pipeline.equipment import names_of
@@ -19,23 +19,30 @@ class Tagging:
     """What is to be written into every image of a submission: chosen once, persisted, so that repeats are identical.
 
     `coerced_at` is a DICOM DT with offset from UTC (PS3.5 6.2). `listing` is a digest of which files the sample then
-    held, and how long they were.
+    held, and how long they were. `record_changes` and `signed` are those of the configuration at that time.
     """
 
     values: tuple["WantedValue", ...]
     coerced_at: str
     listing: str = ""
+    record_changes: bool = True
+    signed: Literal["fail", "strip"] = "fail"
 
     def as_json(self) -> dict[str, Any]:
         return {
             "coerced_at": self.coerced_at,
             "listing": self.listing,
+            "record_changes": self.record_changes,
+            "signed": self.signed,
             "values": [[value.keyword, value.text, value.on_mismatch, value.source] for value in self.values],
         }
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> "Tagging":
-        return cls(tuple(WantedValue(*value) for value in kept["values"]), kept["coerced_at"], kept["listing"])
+        values = tuple(WantedValue(*value) for value in kept["values"])
+        # A state of the first version does not say how; it can only be as the default is.
+        record_changes, signed = kept.get("record_changes", True), kept.get("signed", "fail")
+        return cls(values, kept["coerced_at"], kept["listing"], record_changes, signed)
 
 
 @dataclass(frozen=True, slots=True)
