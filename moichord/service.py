@@ -92,7 +92,8 @@ def hold(state: Path) -> Lock:
     else:
         raise StateInUse(
             f"Another moichord daemon runs with the state {state}.",
-            remedy="Stop it first (systemctl stop moichord, or moichord daemon stop), or give this one a state and folders of its own.",
+            remedy="Stop it first (systemctl stop moichord, or moichord daemon stop), or give this one a state and "
+            "folders of its own.",
         )
     return lock
 
