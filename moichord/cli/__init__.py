@@ -34,6 +34,15 @@ INTERRUPTED = 130
 class InOrder(click.Group):
     """Lists the commands in the order in which one meets them, not by the alphabet."""
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Errors leave with hints that name the configuration that was given."""
+        try:
+            return super().invoke(ctx)
+        except MoichordError as error:
+            if isinstance(ctx.obj, Entrance) and error.remedy is not None:
+                error.remedy = ctx.obj.in_words(error.remedy)
+            raise
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(self.commands)
 

@@ -46,7 +46,7 @@ def retry(entrance: Entrance, samples: tuple[str, ...], every: bool, from_step: 
             try:
                 click.echo(_retry(state, sample, step))
             except UsageRefused as refusal:
-                tell(refusal)
+                tell(refusal, entrance.command)
                 refused += 1
         if refused < len(chosen):
             entrance.say(state.when())
@@ -134,7 +134,7 @@ def pause(entrance: Entrance) -> None:
             click.echo("It was paused already.")
             return
         state.requests.pause()
-        click.echo("Paused: nothing is taken and nothing new starts, until: moichord resume")
+        click.echo(entrance.in_words("Paused: nothing is taken and nothing new starts, until: moichord resume"))
         entrance.say(state.when())
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from moichord.errors import ConfigurationInvalid, MoichordError
+from moichord.status.phrases import MOICHORD, called
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,10 +78,21 @@ class Entrance:
 
         return console_for(sys.stdout, colour=self.colour)
 
+    @property
+    def command(self) -> str:
+        """How whoever typed this command has to begin the next one."""
+        import shlex
+
+        return MOICHORD if self.config is None else f"{MOICHORD} -c {shlex.quote(str(self.config))}"
+
+    def in_words(self, text: str) -> str:
+        """`text`, whose hints of commands name the configuration that this command was given."""
+        return called(text, self.command)
+
     def say(self, text: str) -> None:
         """A message for people, on stderr; not with -q."""
         if not self.quiet:
-            click.echo(text, err=True)
+            click.echo(self.in_words(text), err=True)
 
     @contextmanager
     def state(self, *, writing: bool = False) -> Iterator["OpenState"]:
@@ -94,7 +106,7 @@ class Entrance:
         database = Database(whereabouts.state)
         try:
             database.attach(writing=writing)
-            yield OpenState(whereabouts, Views(database), Requests(database, clock), clock)
+            yield OpenState(whereabouts, Views(database), Requests(database, clock), clock, self.command)
         finally:
             database.close()
 
@@ -107,6 +119,7 @@ class OpenState:
     views: "Views"
     requests: "Requests"
     clock: "Clock"
+    command: str = MOICHORD
 
     def daemon_runs(self) -> bool:
         from moichord.queue.holder import daemon_holds
@@ -117,7 +130,8 @@ class OpenState:
         """Everything at this moment."""
         from moichord.status.standing import look
 
-        return look(self.views, self.whereabouts.folders.failed, self.daemon_runs, self.clock)
+        failed = self.whereabouts.folders.failed
+        return look(self.views, failed, self.daemon_runs, self.clock, command=self.command)
 
     def when(self) -> str:
         """When the daemon carries out what was asked for."""
@@ -126,15 +140,15 @@ class OpenState:
         return "No daemon is running: it is carried out when one starts."
 
 
-def tell(error: MoichordError) -> None:
-    """What is wrong and what to do, on stderr."""
+def tell(error: MoichordError, command: str = MOICHORD) -> None:
+    """What is wrong and what to do, on stderr; `command` is how whoever reads it calls moichord."""
     first, *more = error.problem.splitlines() or ["failed"]
     if more:
         lines = [first, *more]
         things = sum(not line.startswith(" ") for line in lines)  # what is indented explains the line above
         first, more = "This is wrong:" if things == 1 else f"{things} things are wrong:", lines
     click.echo(f"moichord: {first}", err=True)
-    for line in [*more, *(error.remedy or "").splitlines()]:
+    for line in [*more, *called(error.remedy or "", command).splitlines()]:
         click.echo(f"  {line}", err=True)
 
 

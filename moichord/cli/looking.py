@@ -14,6 +14,8 @@ from moichord.cli.entrance import Entrance, OpenState, print_json
 from moichord.errors import UsageRefused
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
     from moichord.queue.arrivals import Arrival
     from moichord.sample import Submission
 
@@ -30,12 +32,14 @@ def status(entrance: Entrance, sample: str | None, watch: bool, as_json: bool) -
 
     Needs no daemon, and says whether one runs.
     """
-    if watch and (as_json or sample):
-        raise click.UsageError("--watch shows everything, to people: give it neither SAMPLE nor --json.")
+    if watch and as_json:
+        raise click.UsageError("--watch draws, for people: give it no --json.")
     if watch and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal.")
     with entrance.state() as state:
-        if watch:
+        if watch and sample is not None:
+            _watch_one(entrance, state, sample)
+        elif watch:
             _watch(entrance, state)
         elif sample is None:
             _overview(entrance, state, as_json=as_json)
@@ -66,29 +70,62 @@ def _watch(entrance: Entrance, state: OpenState) -> None:
         console.print(terminal.draw(state.standing(), console))
 
 
-def _one(entrance: Entrance, state: OpenState, sample: str, *, as_json: bool) -> None:
-    from moichord.status import report, timeline
+def _watch_one(entrance: Entrance, state: OpenState, sample: str) -> None:
+    import threading
 
-    standing, console = state.standing(), entrance.console()
-    arrival = _arrival(state, sample)
-    newest = state.views.newest(sample)
+    from moichord.status import terminal
+
+    console = entrance.console()
+
+    def picture() -> "RenderableType":
+        return _drawn(state, sample, console, events=max(3, console.height // 3))
+
+    try:
+        terminal.follow(picture, lambda drawn: drawn, console, threading.Event(), state.clock)
+    except KeyboardInterrupt:
+        console.print(_drawn(state, sample, console))
+
+
+def _one(entrance: Entrance, state: OpenState, sample: str, *, as_json: bool) -> None:
+    from moichord.status import report
+
+    if not as_json:
+        console = entrance.console()
+        console.print(_drawn(state, sample, console))
+        return
+    standing = state.standing()
+    newest, arrival = _found(state, sample)
+    if newest is not None:
+        detail, others = state.views.detail(newest.uuid), state.views.submissions_of(newest.sample_id)
+        print_json(report.sample_report(detail, others, standing))
+    elif arrival is not None:
+        print_json(report.receiving_report(arrival, standing))
+
+
+def _drawn(state: OpenState, sample: str, console: "Console", *, events: int | None = None) -> "RenderableType":
+    """One sample as people see it; with `events`, of its timeline only the newest so many."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from moichord.status import timeline
+
+    standing = state.standing()
+    newest, arrival = _found(state, sample)
+    arriving = [] if arrival is None else [timeline.draw_arrival(arrival, standing.at)]
+    if newest is None:
+        return Group(*arriving)
+    detail, others = state.views.detail(newest.uuid), state.views.submissions_of(newest.sample_id)
+    folder = _folder(state, detail.submission)
+    story = timeline.draw_sample(detail, others, standing, folder, console, most_events=events)
+    return Group(story, *(part for one in arriving for part in (Text(), one)))
+
+
+def _found(state: OpenState, sample: str) -> "tuple[Submission | None, Arrival | None]":
+    """Its newest submission, and its folder in the inbox. Raises UsageRefused if there is neither."""
+    newest, arrival = state.views.newest(sample), _arrival(state, sample)
     if newest is None and arrival is None:
         raise unknown(sample)
-    if newest is None and arrival is not None:
-        if as_json:
-            print_json(report.receiving_report(arrival, standing))
-        else:
-            console.print(timeline.draw_arrival(arrival, standing.at))
-        return
-    assert newest is not None  # noqa: S101  # one of the two is there
-    detail, others = state.views.detail(newest.uuid), state.views.submissions_of(newest.sample_id)
-    if as_json:
-        print_json(report.sample_report(detail, others, standing))
-        return
-    console.print(timeline.draw_sample(detail, others, standing, _folder(state, detail.submission), console))
-    if arrival is not None:
-        console.print()
-        console.print(timeline.draw_arrival(arrival, standing.at))
+    return newest, arrival
 
 
 def _arrival(state: OpenState, sample: str) -> "Arrival | None":
@@ -138,7 +175,8 @@ def history(entrance: Entrance, sample: str | None, since: str | None, as_json: 
     if as_json:
         print_json(report.history_report(events, now))
         return
-    entrance.console().print(timeline.draw_history(events, now, names=sample is None))
+    drawn = timeline.draw_history if sample is None else timeline.draw_attempts
+    entrance.console().print(drawn(events, now))
     if len(events) == LONGEST_HISTORY:
         entrance.say(f"Only the newest {LONGEST_HISTORY} rows are shown; name a sample, or use --since.")
     elif not events:

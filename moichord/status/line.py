@@ -48,10 +48,10 @@ def line(standing: Standing, pace: Pace) -> str:
     """How it stands: how many samples do what, and what ails all of them."""
     groups = Counter(_group(one) for one in standing.overview.unfinished)
     counted = [f"{groups[word]} {word}{_how_far(standing, pace, word)}" for word in _WORDS if groups[word]]
-    if standing.overview.receiving:
-        counted.append(f"{len(standing.overview.receiving)} arriving")
-    if standing.attention:
-        counted.append(f"{len(standing.attention)} {'needs' if len(standing.attention) == 1 else 'need'} attention")
+    if standing.arriving:
+        counted.append(f"{len(standing.arriving)} arriving")
+    if needing := len(standing.attention) + len(standing.misnamed):
+        counted.append(f"{needing} {'needs' if needing == 1 else 'need'} attention")
     return "; ".join([", ".join(counted) or NOTHING, *_ailments(standing)])
 
 

@@ -3,8 +3,12 @@
 Owns these phrases. It must not know what they are about. No error leaves it. Pure, but for the local time zone.
 """
 
+import re
 from datetime import datetime
 
+MOICHORD = "moichord"
+_COMMANDS = ("init", "check", "run", "daemon", "process", "status", "history", "retry", "cancel", "pause", "resume")
+_HINT = re.compile(rf"\b{MOICHORD} (?=(?:{'|'.join((*_COMMANDS, 'reconcile', 'support'))})\b)")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -47,6 +51,11 @@ def moment(at: float, now: float, *, seconds: bool = False) -> str:
 def ago(at: float, now: float) -> str:
     """`just now`, or `5 min ago`."""
     return "just now" if now - at < 2 else f"{duration(now - at)} ago"
+
+
+def called(text: str, command: str) -> str:
+    """`text` with its hints of commands as whoever reads them has to type them: `moichord -c FILE retry A123`."""
+    return text if command == MOICHORD else _HINT.sub(lambda _: f"{command} ", text)
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

@@ -70,6 +70,7 @@ def arrival_report(arrival: Arrival) -> dict[str, Any]:
         "sample_id": arrival.sample_id,
         "folder": printable(arrival.folder_name),
         "reason": arrival.reason,
+        "needs_attention": arrival.sample_id is None,
         "files": arrival.file_count,
         "images": arrival.image_count,
         "size": arrival.size,
@@ -106,7 +107,7 @@ def _with_progress(submission: Submission, standing: Standing) -> dict[str, Any]
     progress = standing.overview.progress.get(submission.uuid)
     in_flight = standing.sending.get(submission.uuid, 0)
     return {
-        **_submission(submission, share_sent(progress, in_flight)),
+        **_submission(submission, share_sent(progress, in_flight), daemon=standing.daemon),
         "upload": None if progress is None else _progress(progress, in_flight),
     }
 
@@ -121,13 +122,13 @@ def _progress(progress: Progress, in_flight: int) -> Mapping[str, int]:
     }
 
 
-def _submission(submission: Submission, share: float | None = None) -> dict[str, Any]:
+def _submission(submission: Submission, share: float | None = None, *, daemon: bool = True) -> dict[str, Any]:
     return {
         "sample_id": submission.sample_id,
         "attempt_number": submission.attempt_number,
         "submission": submission.uuid,
         "state": str(submission.state),
-        "shown_as": plain_state(submission, share),
+        "shown_as": plain_state(submission, share, daemon=daemon),
         "step": str(submission.step),
         "reason": submission.reason,
         "remedy": submission.remedy,

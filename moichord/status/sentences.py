@@ -5,14 +5,14 @@ leaves it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from moichord.outage import Circuit
 from moichord.queue.circuits import held_api
 from moichord.queue.views import Progress
 from moichord.sample import Api, State, Step, Submission
-from moichord.status.phrases import count, duration, moment
+from moichord.status.phrases import called, count, duration, moment
 from moichord.status.standing import Standing
 
 SERVER = {Api.METADATA: "metadata server", Api.UPLOAD: "image server", Api.ANALYTICS: "analytics server"}
@@ -30,6 +30,7 @@ _IN_STATE = {
     State.FAILED: "Needs attention",
     State.CANCELLED: "Cancelled",
 }
+WAITS_FOR_ANSWER = "Sent, waiting for the server's answer"
 _HELD = {"settling": "Still changing", "disk": "Waiting for the disk", "metadata record": "Waiting for its record"}
 
 
@@ -58,30 +59,43 @@ def sentences(standing: Standing) -> list[Sentence]:
     found = [_outage(circuit, standing) for circuit in standing.outages]
     if not standing.daemon:
         found.append(_no_daemon(standing))
-    if standing.attention:
-        text = f"{count(len(standing.attention), 'sample needs', 'samples need')} you."
-        found.append(Sentence(Level.PROBLEM, text))
+    if standing.attention or standing.misnamed:
+        found.append(_needs_you(standing))
     if overview.paused_at is not None:
         since = moment(overview.paused_at, standing.at)
         text = f"Paused since {since}: nothing is taken and nothing new starts."
         found.append(Sentence(Level.WARNING, text, remedy="Go on with: moichord resume"))
     found += [Sentence(Level.WARNING, _capital(notice)) for notice in overview.notices if standing.daemon]
-    return found or [_all_well(standing)]
+    mend = [None if one.remedy is None else called(one.remedy, standing.command) for one in found]
+    return [replace(one, remedy=remedy) for one, remedy in zip(found, mend, strict=True)] or [_all_well(standing)]
 
 
-def plain_state(submission: Submission, share: float | None = None) -> str:
-    """`Checking`, `Sending 42 %`, `Waiting to retry`, `Sent`, ...; `share` is how much of it is sent, 0 to 1."""
+def plain_state(submission: Submission, share: float | None = None, *, daemon: bool = True) -> str:
+    """`Checking`, `Sending 42 %`, `Waiting to retry`, `Sent`, ...; `share` is how much of it is sent, 0 to 1.
+
+    `daemon` says whether one runs: what none works on is interrupted.
+    """
     if submission.state is State.PROCESSING:
-        if submission.intent == "conclude":
-            return "Filing"
-        words = _AT_STEP[submission.step]
-        sending = submission.step is Step.UPLOAD and share is not None
-        return f"{words} {percent(share or 0.0)}" if sending else words
+        return _in_hand_of_a_worker(submission, share) if daemon else _interrupted(submission, share)
     if submission.state is State.WAITING:
         return _waiting(submission)
     if submission.state is State.DONE and submission.reason is not None:
         return "Sent, with a problem"
     return _IN_STATE[submission.state]
+
+
+def _in_hand_of_a_worker(submission: Submission, share: float | None) -> str:
+    if submission.intent == "conclude":
+        return "Filing"
+    words = _AT_STEP[submission.step]
+    if submission.step is not Step.UPLOAD or share is None:
+        return words
+    return WAITS_FOR_ANSWER if share >= 1.0 else f"{words} {percent(share)}"
+
+
+def _interrupted(submission: Submission, share: float | None) -> str:
+    sending = submission.step is Step.UPLOAD and share is not None and submission.intent is None
+    return f"Interrupted at {percent(share or 0.0)}" if sending else "Interrupted"
 
 
 def share_sent(progress: Progress | None, in_flight: int) -> float | None:
@@ -132,6 +146,15 @@ def _outage(circuit: Circuit, standing: Standing) -> Sentence:
     return Sentence(Level.PROBLEM, text, circuit.reason, circuit.remedy)
 
 
+def _needs_you(standing: Standing) -> Sentence:
+    misnamed = len(standing.misnamed)
+    if standing.attention:
+        text = f"{count(len(standing.attention) + misnamed, 'sample needs', 'samples need')} you."
+        return Sentence(Level.PROBLEM, text)
+    text = f"{count(misnamed, 'folder', 'folders')} in the inbox {'needs' if misnamed == 1 else 'need'} you."
+    return Sentence(Level.PROBLEM, text)
+
+
 def _no_daemon(standing: Standing) -> Sentence:
     pending = len(standing.overview.unfinished) + len(standing.overview.receiving)
     text = f"No daemon is running; {_waits(pending)}nothing is lost." if pending else "No daemon is running."
@@ -144,12 +167,15 @@ def _waits(number: int) -> str:
 
 def _all_well(standing: Standing) -> Sentence:
     overview = standing.overview
-    parts = list(_in_hand(len(overview.receiving), len(overview.unfinished)))
+    parts = list(_in_hand(len(standing.arriving), len(overview.unfinished)))
     if parts:
         return Sentence(Level.NEWS, f"{_capital(', '.join(parts))}.")
-    if overview.counts.get(State.DONE):
-        return Sentence(Level.GOOD, "All samples sent.")
-    return Sentence(Level.GOOD, "Ready: no sample has come yet.")
+    if not any(overview.counts.values()):
+        return Sentence(Level.GOOD, "Ready: no sample has come yet.")
+    if standing.taken_out:
+        gone = count(standing.taken_out, "sample that failed was", "samples that failed were")
+        return Sentence(Level.GOOD, f"Nothing is left to send; {gone} taken out of failed by hand.")
+    return Sentence(Level.GOOD, "All samples sent." if overview.counts.get(State.DONE) else "Nothing is left to send.")
 
 
 def _in_hand(receiving: int, unfinished: int) -> Iterator[str]:

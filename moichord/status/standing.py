@@ -10,15 +10,18 @@ from pathlib import Path
 
 from moichord.clock import Clock
 from moichord.outage import Circuit
+from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Overview, Views
 from moichord.sample import Api, State, Submission
+from moichord.status.phrases import MOICHORD
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """`attention` are the failed samples whose folder still lies in failed, as their newest submission; oldest first.
 
-    `sending` are the bytes of requests in flight, by submission; `daemon` says whether one runs.
+    `taken_out` are the failed ones whose folder somebody took out of failed. `sending` are the bytes of requests in
+    flight, by submission; `daemon` says whether one runs; `command` is how whoever looks here calls moichord.
     """
 
     at: float
@@ -26,26 +29,50 @@ class Standing:
     attention: list[Submission]
     daemon: bool
     sending: Mapping[str, int]
+    taken_out: int = 0
+    command: str = MOICHORD
 
     @property
     def outages(self) -> list[Circuit]:
         """The servers that serve nobody, the longest ailing first."""
         return sorted((one for one in self.overview.circuits if one.is_open), key=lambda one: one.open_since or 0.0)
 
+    @property
+    def misnamed(self) -> list[Arrival]:
+        """The folders in the inbox that nobody but a person can bring on: their name is not a sample ID."""
+        return [one for one in self.overview.receiving if one.sample_id is None]
+
+    @property
+    def arriving(self) -> list[Arrival]:
+        """The folders in the inbox that are on their way to be taken."""
+        return [one for one in self.overview.receiving if one.sample_id is not None]
+
     def circuit(self, api: Api) -> Circuit | None:
         return next((one for one in self.overview.circuits if one.api is api), None)
 
 
-def look(views: Views, failed: Path, daemon_runs: Callable[[], bool], clock: Clock, *, recent: int = 10) -> Standing:
+def look(
+    views: Views,
+    failed: Path,
+    daemon_runs: Callable[[], bool],
+    clock: Clock,
+    *,
+    recent: int = 10,
+    command: str = MOICHORD,
+) -> Standing:
     """The state as it is now; `failed` is the folder of failed samples."""
     running = daemon_runs()
     sending = views.fact("sending") if running else None
+    ended = [one for one in views.in_state(State.FAILED) if one.deleted_at is None]
+    attention = [one for one in ended if _still_lies(failed, one)]
     return Standing(
         at=clock.now(),
         overview=views.overview(recent),
-        attention=[one for one in views.in_state(State.FAILED) if _still_lies(failed, one)],
+        attention=attention,
         daemon=running,
         sending=sending if isinstance(sending, dict) else {},
+        taken_out=len(ended) - len(attention),
+        command=command,
     )
 
 

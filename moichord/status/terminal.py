@@ -7,7 +7,7 @@ of its own leaves it. Names of folders and files are drawn as text, never as mar
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -19,7 +19,7 @@ from rich.text import Text
 from moichord.clock import Clock
 from moichord.queue.arrivals import Arrival
 from moichord.sample import State, Submission, printable
-from moichord.status.phrases import ago, count, moment, size
+from moichord.status.phrases import ago, called, count, moment, size
 from moichord.status.sentences import (
     Level,
     Sentence,
@@ -41,6 +41,7 @@ OF_STATE = {
     State.FAILED: "red",
     State.CANCELLED: "magenta",
 }
+Seen = TypeVar("Seen")
 REFRESH_SECONDS = 0.5
 UNBOUNDED = 1000
 BAR = 20
@@ -65,9 +66,9 @@ def draw(standing: Standing, console: Console, *, most: int | None = None) -> Re
     recent = [one for one in overview.recent if one.uuid not in needing]
     parts = [
         banner(sentences(standing)),
-        _part("Arriving", [_arriving(one) for one in overview.receiving], most),
+        _part("Arriving", [_arriving(one) for one in standing.arriving], most),
         _part("On the way", [_on_the_way(one, standing, console) for one in overview.unfinished], most),
-        _part("Needs attention", [_needing(one, standing.at) for one in standing.attention], most),
+        _part("Needs attention", list(_needing(standing)), most),
         _advice(standing),
         _part("Finished lately", [_finished(one, standing.at) for one in recent], most),
         _footer(standing),
@@ -93,6 +94,20 @@ def watch(
     def picture(standing: Standing) -> RenderableType:
         return draw(standing, console, most=max(3, (console.height - 12) // 4))
 
+    return follow(look, picture, console, stop, clock, screen=screen, transient=transient)
+
+
+def follow(
+    look: Callable[[], Seen],
+    picture: Callable[[Seen], RenderableType],
+    console: Console,
+    stop: threading.Event,
+    clock: Clock,
+    *,
+    screen: bool = True,
+    transient: bool = False,
+) -> Seen:
+    """Draw the picture of what `look` sees, as `watch` does; what it saw last."""
     seen = look()
     with Live(picture(seen), console=console, screen=screen, transient=transient, auto_refresh=False) as live:
         live.refresh()
@@ -122,9 +137,9 @@ def grid() -> Table:
     return Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
 
 
-def of_state(submission: Submission, share: float | None = None) -> Text:
+def of_state(submission: Submission, share: float | None = None, *, daemon: bool = True) -> Text:
     """The plain state in its colour."""
-    return Text(plain_state(submission, share), style=OF_STATE[submission.state])
+    return Text(plain_state(submission, share, daemon=daemon), style=OF_STATE[submission.state])
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +197,8 @@ def _on_the_way(submission: Submission, standing: Standing, console: Console) ->
         held = f"{images}, {size(sent)} of {size(progress.size)}"
     rest = grid()
     rest.add_row(*cells, Text(held, style=QUIET))
-    return Row(_name(submission), of_state(submission, share), rest, _why(submission, standing))
+    state = of_state(submission, share, daemon=standing.daemon)
+    return Row(_name(submission), state, rest, _why(submission, standing))
 
 
 def _why(submission: Submission, standing: Standing) -> tuple[Text, ...]:
@@ -194,9 +210,19 @@ def _why(submission: Submission, standing: Standing) -> tuple[Text, ...]:
     return _explained(None if said_above else submission.reason, None if when is None else when[:1].upper() + when[1:])
 
 
-def _needing(submission: Submission, now: float) -> Row:
-    said = _explained(submission.reason or "It failed.", submission.remedy)
-    return Row(_name(submission), of_state(submission), _when(submission, now), said)
+def _needing(standing: Standing) -> Iterator[Row]:
+    now = standing.at
+    for one in standing.attention:
+        mend = None if one.remedy is None else called(one.remedy, standing.command)
+        yield Row(_name(one), of_state(one), _when(one, now), _explained(one.reason or "It failed.", mend))
+    for arrival in standing.misnamed:
+        since = Text(f"in the inbox since {moment(arrival.first_seen_at, now)}", style=QUIET)
+        state = Text("Needs attention", style=OF_STATE[State.FAILED])
+        yield Row(Text(printable(arrival.folder_name)), state, since, _explained(_sentence(arrival.reason), None))
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[:1].upper()}{reason[1:]}."
 
 
 def _explained(reason: str | None, then: str | None) -> tuple[Text, ...]:
@@ -212,7 +238,8 @@ def _advice(standing: Standing) -> RenderableType | None:
     if not standing.attention:
         return None
     name = printable(standing.attention[0].sample_id)
-    return indented(Text(f"Its story: moichord status {name}. When it is mended: moichord retry {name}"), 4)
+    words = f"The story of one: moichord status {name}. When it is mended: moichord retry {name}"
+    return indented(Text(called(words, standing.command)), 4)
 
 
 def _when(submission: Submission, now: float) -> Text:

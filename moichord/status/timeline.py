@@ -5,6 +5,7 @@ No values of patients are drawn: neither tags nor replies.
 """
 
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -14,7 +15,7 @@ from rich.text import Text
 from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Detail
 from moichord.sample import FINISHED, STEPS, Event, Image, State, Step, StepRecord, Submission, printable
-from moichord.status.phrases import ago, count, duration, moment, size
+from moichord.status.phrases import MOICHORD, ago, called, count, duration, moment, size
 from moichord.status.sentences import goes_on, holding_api, share_sent
 from moichord.status.standing import Standing
 from moichord.status.terminal import HEADING, OF_STATE, QUIET, grid, indented, of_state
@@ -30,9 +31,18 @@ def signs(console: Console) -> dict[str, str]:
 
 
 def draw_sample(
-    detail: Detail, others: Iterable[Submission], standing: Standing, folder: Path, console: Console
+    detail: Detail,
+    others: Iterable[Submission],
+    standing: Standing,
+    folder: Path,
+    console: Console,
+    *,
+    most_events: int | None = None,
 ) -> RenderableType:
-    """One submission with its whole story; `folder` is where the sample lies now."""
+    """One submission with its whole story; `folder` is where the sample lies now.
+
+    With `most_events`, of its timeline only the newest so many.
+    """
     submission = detail.submission
     earlier = [one for one in others if one.uuid != submission.uuid]
     parts = [
@@ -44,7 +54,8 @@ def draw_sample(
     notable = [image for image in detail.images if image.refused or image.warnings]
     if notable:
         parts += [Text("\nImages to look at", style=HEADING), indented(_notable(notable))]
-    parts += [Text("\nTimeline", style=HEADING), indented(draw_history(detail.events, standing.at, names=False))]
+    events = detail.events if most_events is None else detail.events[-most_events:]
+    parts += [Text("\nTimeline", style=HEADING), indented(draw_history(events, standing.at, names=False))]
     return Group(*parts)
 
 
@@ -72,18 +83,31 @@ def draw_history(events: Iterable[Event], now: float, *, names: bool = True) -> 
     for event in events:
         state = "" if event.state is None else str(event.state)
         colour = "" if event.state is None else OF_STATE[event.state]
-        name = [Text(printable(event.sample_id))] if names else []
+        name = [Text(printable(event.sample_id) or MOICHORD, style="" if event.sample_id else QUIET)] if names else []
         text = "" if event.text == state else printable(event.text)
         table.add_row(moment(event.at, now, seconds=True), *name, Text(state, style=colour), Text(text))
     return table
+
+
+def draw_attempts(events: Iterable[Event], now: float) -> RenderableType:
+    """The rows of history of one sample, oldest first, below a heading for each of its attempts."""
+    parts: list[RenderableType] = []
+    for _, rows in groupby(events, lambda event: event.submission):
+        of_one = list(rows)
+        number = next((event.detail["attempt_number"] for event in of_one if "attempt_number" in event.detail), None)
+        if number is not None:
+            parts.append(Text(f"{chr(10) if parts else ''}Attempt {number}", style=HEADING))
+        parts.append(indented(draw_history(of_one, now, names=False)))
+    return Group(*parts)
 
 
 def _title(submission: Submission, standing: Standing) -> RenderableType:
     progress = standing.overview.progress.get(submission.uuid)
     share = share_sent(progress, standing.sending.get(submission.uuid, 0))
     title = Text(f"{printable(submission.sample_id)}, attempt {submission.attempt_number}", style=HEADING)
-    title.append("  ").append_text(of_state(submission, share))
-    lines = [Text(line) for line in (submission.reason, submission.remedy) if line]
+    title.append("  ").append_text(of_state(submission, share, daemon=standing.daemon))
+    said = (submission.reason, submission.remedy)
+    lines = [Text(called(line, standing.command)) for line in said if line]
     api = holding_api(submission)
     when = goes_on(submission, None if api is None else standing.circuit(api), standing.at)
     if when:

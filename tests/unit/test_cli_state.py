@@ -139,7 +139,31 @@ def test_history_is_told_of_all_of_one_and_since_a_time(lab: Lab, capsys: Said) 
     assert [event["state"] for event in json.loads(capsys.readouterr().out)["events"]] == [
         *("ready", "processing", "failed")
     ]
-    assert (counts[""], counts["MO-1"], counts["--since 100d"]) == (6, 3, 3)
+    assert (counts[""], counts["MO-1"], counts["--since 100d"]) == (6, 4, 3)
+
+
+def test_the_history_of_a_sample_has_a_heading_for_each_attempt(lab: Lab, capsys: Said) -> None:
+    failed(lab, "MO-1")
+    lab.taken("MO-1")
+    assert main(["history", "MO-1"]) == 0
+    headings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Attempt")]
+    assert headings == ["Attempt 1", "Attempt 2"]
+
+
+def test_hints_name_the_configuration_that_the_command_was_given(
+    lab: Lab, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed(lab, "MO-1")
+    (lab.root / "elsewhere").mkdir()
+    monkeypatch.chdir(lab.root / "elsewhere")
+    config = lab.root / "moichord.yaml"
+    for given, code in {("pause",): 0, ("status",): 0, ("status", "MO-9"): 1}.items():
+        assert main(["-c", str(config), *given]) == code
+        said = "".join(capsys.readouterr())
+        assert f"moichord -c {config} " in said
+        assert "moichord resume" not in said
+        assert "moichord status" not in said
+        assert "moichord run" not in said
 
 
 def test_a_time_that_is_none_is_wrong_usage(lab: Lab, capsys: Said) -> None:

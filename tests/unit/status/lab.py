@@ -20,7 +20,7 @@ from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.receipt import receipt, receipt_text
 from moichord.retry import Policy
-from moichord.sample import RECEIPT_NAME, Api, Change, Image, State, Step, Submission
+from moichord.sample import RECEIPT_NAME, Acknowledgement, Api, Change, Image, State, Step, Submission
 from moichord.status.standing import Standing, look
 
 MIB = 2**20
@@ -110,7 +110,9 @@ class Lab:
         for image in journal.images()[:count]:
             journal.sending(image)
             journal.acknowledged(
-                image, 200, {"Status": "Success", "ParentPatient": PATIENT}, already_stored=False, tail_digest="00"
+                Acknowledgement(
+                    image, 200, {"Status": "Success", "ParentPatient": PATIENT}, already_stored=False, tail_digest="00"
+                )
             )
 
     def refused(self, submission: Submission, why: str) -> None:

@@ -1,5 +1,6 @@
 """The banner, a sample's plain state, why it waits."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -64,7 +65,25 @@ def test_the_most_urgent_comes_first(lab: Lab) -> None:
     lab.outage(lab.processing("MO-1010", Step.UPLOAD))
     lab.requests.pause()
     said = [sentence.text.split(" ")[0] for sentence in sentences(lab.standing(daemon=False))]
-    assert said == ["The", "No", "1", "Paused"]
+    assert said == ["The", "No", "2", "Paused"]
+
+
+def test_a_folder_whose_name_is_no_sample_id_needs_you(lab: Lab) -> None:
+    lab.arriving("my slides", "its name is not a sample ID", sample_id=None)
+    (only,) = sentences(lab.standing())
+    assert (only.level, only.text) == (Level.PROBLEM, "1 folder in the inbox needs you.")
+    lab.ended(lab.processing("MO-1"), State.FAILED, "It is broken.")
+    assert sentences(lab.standing())[0].text == "2 samples need you."
+
+
+def test_all_sent_is_not_said_while_a_failed_sample_was_taken_out_by_hand(lab: Lab) -> None:
+    lab.ended(lab.processing("MO-1", Step.ARCHIVE), State.DONE)
+    lab.ended(lab.processing("MO-2"), State.FAILED, "It is broken.")
+    shutil.rmtree(lab.failed / "MO-2")
+    (only,) = sentences(lab.standing())
+    assert only.text == "Nothing is left to send; 1 sample that failed was taken out of failed by hand."
+    lab.ended(lab.processing("MO-2", Step.ARCHIVE), State.DONE)
+    assert sentences(lab.standing())[0].text == "All samples sent."
 
 
 def test_without_a_daemon_what_waits_is_counted(lab: Lab) -> None:
@@ -112,6 +131,24 @@ def test_states_in_plain_words(changes: dict[str, object], said: str) -> None:
 def test_a_hundred_per_cent_is_only_said_of_what_is_complete() -> None:
     assert percent(0.999999) == "99 %"
     assert percent(1.0) == "100 %"
+
+
+@pytest.mark.parametrize(
+    ("share", "daemon", "said"),
+    [
+        (0.999, True, "Sending 99 %"),
+        (1.0, True, "Sent, waiting for the server's answer"),
+        (0.42, False, "Interrupted at 42 %"),
+        (None, False, "Interrupted"),
+    ],
+)
+def test_sending_is_said_only_while_bytes_go_out(share: float | None, daemon: bool, said: str) -> None:
+    sending = replace(SAMPLE, state=State.PROCESSING, step=Step.UPLOAD)
+    assert plain_state(sending, share, daemon=daemon) == said
+
+
+def test_what_is_not_sent_yet_is_interrupted_without_a_share() -> None:
+    assert plain_state(replace(SAMPLE, state=State.PROCESSING), 0.0, daemon=False) == "Interrupted"
 
 
 @pytest.mark.parametrize(

@@ -72,3 +72,16 @@ def test_history_has_a_line_for_every_event(lab: Lab) -> None:
     stream = io.StringIO()
     console_for(stream).print(draw_history(events, lab.clock.at))
     assert len(stream.getvalue().splitlines()) == len(events)
+
+
+def test_a_story_that_is_watched_ends_with_its_newest_events(lab: Lab) -> None:
+    lab.ended(lab.processing("MO-1"), State.FAILED, "It is broken.")
+    submission = lab.views.newest("MO-1")
+    assert submission is not None
+    stream = io.StringIO()
+    console = console_for(stream)
+    detail = lab.views.detail(submission.uuid)
+    console.print(draw_sample(detail, [], lab.standing(), Path("/srv/it"), console, most_events=1))
+    timeline = stream.getvalue().split("\nTimeline\n")[1]
+    assert "failed" in timeline
+    assert "taken from the inbox" not in timeline
