@@ -31,8 +31,10 @@ from moichord.config.settings import (
     Watch,
     Whereabouts,
 )
+from moichord.config.web import Address, Web
 
 __all__ = [
+    "Address",
     "Analytics",
     "AnalyticsTimeout",
     "Archive",
@@ -52,6 +54,7 @@ __all__ = [
     "Upload",
     "UploadTimeout",
     "Watch",
+    "Web",
     "Whereabouts",
     "changes",
     "example",

@@ -18,7 +18,7 @@ NEEDS_RESTART = frozenset(
         # The whole state is about these places.
         *("folders.inbox", "folders.work", "folders.done", "folders.failed", "state", "version"),
         # Threads, and the watch that they depend on, are there for the life of the process.
-        *("workers", "upload.concurrency", "watch.observer"),
+        *("workers", "upload.concurrency", "watch.observer", "web.enabled", "web.listen"),
     }
 )
 AT_ONCE: Mapping[str, tuple[str, ...]] = {
@@ -32,8 +32,9 @@ AT_ONCE: Mapping[str, tuple[str, ...]] = {
     ),
     "dicom": ("consistent", "record_changes", "signed", "non_image"),
     "upload": (
-        *("url", "protocol", "method", "key", "key_header", "content_type", "headers", "success.status"),
-        *("success.json", "already_stored", "timeout.connect", "timeout.read", "timeout.stall"),
+        *("url", "protocol", "method", "key", "key_header", "content_type", "fields", "file_field"),
+        *("headers", "success.status", "success.json", "already_stored"),
+        *("timeout.connect", "timeout.read", "timeout.stall"),
         *("tls.ca_file", "tls.client_cert", "tls.client_key", "proxy"),
     ),
     "analytics": (
@@ -43,6 +44,7 @@ AT_ONCE: Mapping[str, tuple[str, ...]] = {
     "retry": ("first_delay", "max_delay", "max_tries", "give_up_after"),
     "archive": ("images", "retention.done", "retention.failed", "retention.history"),
     "logging": ("level", "format", "file", "rotate", "keep"),
+    "web": ("password_file", "read_only", "show_patient_data"),
 }
 AT_ONCE_BY_THEMSELVES = frozenset({"tags", "drain_timeout"})
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from moichord.config import values as kinds
 from moichord.config.block import Block, Impossible, entry
 from moichord.config.calls import Analytics, Metadata, Upload
+from moichord.config.web import Web
 
 
 class Folders(Block):
@@ -221,6 +222,7 @@ class Settings(Whereabouts):
     workers: kinds.Workers = entry(4, "Samples processed at once.")
     drain_timeout: kinds.Duration = entry("60s", "How long requests in flight may still take when stopping.")
     logging: Logging = entry({}, "What is logged, and where.")
+    web: Web = entry({}, "The page for people in a browser, and what monitoring asks: /healthz, /readyz.")
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be written to a log: every key, and the password of every proxy."""

@@ -52,6 +52,7 @@ class Taking:
 
 
 _INSERT_ARRIVAL = arrivals.insert()
+_FIRST_SEEN = select(arrivals.c.first_seen_at).where(arrivals.c.folder_name == bindparam("name"))
 _DELETE_ARRIVAL = delete(arrivals).where(arrivals.c.folder_name == bindparam("name"))
 _LAST_ATTEMPT = select(attempts.c.last_attempt).where(attempts.c.sample_id == bindparam("of"))
 _FIRST_ATTEMPT = attempts.insert()
@@ -149,8 +150,11 @@ class Arrivals:
             for submission in done:
                 found = connection.execute(_TAKEN, {"of": submission.uuid, "now": now})
                 exactly_one(found.rowcount, submission.uuid, "take it")
-            connection.execute(_DELETE_ARRIVAL, [{"name": submission.folder_name} for submission in done])
-            remember_all(connection, [_taken_event(submission, now, note) for submission in done])
+            names = [{"name": submission.folder_name} for submission in done]
+            seen = [connection.execute(_FIRST_SEEN, name).scalar() for name in names]
+            connection.execute(_DELETE_ARRIVAL, names)
+            events = [_taken_event(one, first, now, note) for one, first in zip(done, seen, strict=True)]
+            remember_all(connection, events)
 
         if done:
             self._database.write(unit)
@@ -227,7 +231,8 @@ def _as_submission(row: Mapping[str, Any]) -> Submission:
     return Submission(**{**fields, "state": State(row["state"]), "step": Step(row["step"])})
 
 
-def _taken_event(submission: Submission, now: float, note: str) -> dict[str, Any]:
+def _taken_event(submission: Submission, first_seen_at: float | None, now: float, note: str) -> dict[str, Any]:
+    seen = {} if first_seen_at is None else {"first_seen_at": first_seen_at}
     return {
         "at": now,
         "sample_id": submission.sample_id,
@@ -235,5 +240,5 @@ def _taken_event(submission: Submission, now: float, note: str) -> dict[str, Any
         "state": str(State.READY),
         "step": None,
         "text": note,
-        "detail": {"attempt_number": submission.attempt_number, "images": submission.image_count},
+        "detail": {"attempt_number": submission.attempt_number, "images": submission.image_count, **seen},
     }

@@ -137,6 +137,20 @@ class Database:
         except DatabaseError as error:
             raise _unwritable("read", error) from error
 
+    @contextmanager
+    def edition(self) -> Iterator[Callable[[], int]]:
+        """A question for one thread at a time, whose answer differs once anybody has committed since the last time.
+
+        https://www.sqlite.org/pragma.html#pragma_data_version
+        """
+        with self._readers.connect() as connection:
+
+            def ask() -> int:
+                with connection.begin():
+                    return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+            yield ask
+
     def close(self) -> None:
         """Commit what has gathered, then close."""
         with self._closing:

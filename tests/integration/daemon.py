@@ -38,6 +38,7 @@ QUICK: Mapping[str, Any] = {
     "analytics": {"url": "${A_URL}"},
     "retry": {"first_delay": "100ms", "max_delay": "400ms"},
     "drain_timeout": "5s",
+    "web": {"enabled": False},
 }
 
 
