@@ -7,7 +7,7 @@ bytes that are not UTF-8 are carried as surrogate escapes (PEP 383), as `os.fsde
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -124,6 +124,17 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The server has `image`. `tail_digest` is the BLAKE3 of the untouched part as it was sent, if it was sent."""
+
+    image: Image
+    status: int
+    reply: Any
+    already_stored: bool = False
+    tail_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """One trip of one sample.
 
@@ -207,6 +218,13 @@ def image_key(submission: UUID, image: Image) -> str:
     """The Idempotency-Key of an image: the same bytes for the same submission give the same key, always."""
     path = os.fsencode(image.relative_path).hex()
     return str(uuid5(submission, f"image:{path}:{image.header_digest}:{image.tail_length}"))
+
+
+def images_key(submission: UUID, images: Sequence[Image]) -> str:
+    """The Idempotency-Key of a request that brings these images: of one image its own, of several made of theirs."""
+    if len(images) == 1:
+        return image_key(submission, images[0])
+    return str(uuid5(submission, "images:" + ":".join(image_key(submission, image) for image in images)))
 
 
 def analytics_key(submission: UUID, repetition: int = 0) -> str:

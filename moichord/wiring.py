@@ -11,8 +11,12 @@ from pathlib import Path
 from moichord.apis.analytics import AnalyticsApi
 from moichord.apis.http import Client, Deadlines, Endpoint, Tls
 from moichord.apis.metadata import MetadataApi
+from moichord.apis.upload import Uploader
 from moichord.apis.upload.acceptance import Acceptance
+from moichord.apis.upload.multipart import MultipartUpload
 from moichord.apis.upload.raw import RawUpload
+from moichord.apis.upload.stow_rs import StowRsUpload
+from moichord.apis.upload.zip import ZipUpload
 from moichord.clock import Clock
 from moichord.config import Analytics, Metadata, Settings, Upload
 from moichord.pipeline.equipment import CallTemplate, Contents, Equipment, OnSent, Patience, TagPolicy
@@ -93,14 +97,12 @@ def equipment(
 ) -> Equipment:
     """What the steps work with."""
     analytics = calls.get(Api.ANALYTICS)
-    success = settings.upload.success
-    acceptance = Acceptance(frozenset(success.status), None if success.test is None else success.test.holds)
     return Equipment(
         metadata=MetadataApi(calls[Api.METADATA]),
-        uploader=RawUpload(calls[Api.UPLOAD], acceptance, content_type=settings.upload.content_type),
+        uploader=_uploader(settings.upload, calls[Api.UPLOAD]),
         analytics=None if analytics is None else AnalyticsApi(analytics),
         metadata_call=CallTemplate(settings.metadata.body, settings.metadata.headers, settings.metadata.params),
-        upload_call=CallTemplate(None, settings.upload.headers, {}),
+        upload_call=CallTemplate(None, settings.upload.headers, {}, settings.upload.fields),
         analytics_call=CallTemplate(settings.analytics.body, settings.analytics.headers, settings.analytics.params),
         tags=TagPolicy(
             rules=settings.tags,
@@ -122,6 +124,20 @@ def equipment(
         clock=clock,
         on_sent=on_sent,
     )
+
+
+def _uploader(upload: Upload, client: Client) -> Uploader:
+    success = upload.success
+    acceptance = Acceptance(frozenset(success.status), None if success.test is None else success.test.holds)
+    match upload.protocol:
+        case "raw":
+            return RawUpload(client, acceptance, content_type=upload.content_type)
+        case "multipart":
+            return MultipartUpload(client, acceptance, file_field=upload.file_field)
+        case "stow-rs":
+            return StowRsUpload(client)
+        case "zip":
+            return ZipUpload(client, acceptance)
 
 
 def retry_policy(settings: Settings) -> Policy:

@@ -7,7 +7,7 @@ body itself raises (an OSError inside `BodyFailed`).
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -47,6 +47,45 @@ class BytesBody:
 
     def open(self) -> Readable:
         return io.BytesIO(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainedBody:
+    """Several bodies one behind the other; each is open only while it is being read."""
+
+    parts: Sequence[Body]
+
+    @property
+    def length(self) -> int:
+        return sum(part.length for part in self.parts)
+
+    def open(self) -> "Chain":
+        return Chain(self.parts)
+
+
+class Chain:
+    """The opened parts of a `ChainedBody`, one after the other."""
+
+    def __init__(self, parts: Sequence[Body]) -> None:
+        self._waiting = iter(parts)
+        self._current: Readable | None = None
+
+    def read(self, size: int, /) -> Any:
+        while True:
+            if self._current is None:
+                part = next(self._waiting, None)
+                if part is None:
+                    return b""
+                self._current = part.open()
+            block = self._current.read(size)
+            if block:
+                return block
+            self.close()
+
+    def close(self) -> None:
+        if self._current is not None:
+            self._current.close()
+            self._current = None
 
 
 def as_json(content: Mapping[str, Any] | None) -> tuple[bytes, dict[str, str]]:

@@ -116,10 +116,12 @@ class Client:
         headers: Mapping[str, str] | None = None,
         *,
         method: str | None = None,
+        url: str | None = None,
         params: Mapping[str, str] | None = None,
         progress: Progress | None = None,
     ) -> Answer:
-        """Send one request, once, and read its answer whatever the status is. `params` come after the endpoint's own.
+        """Send one request, once, and read its answer whatever the status is. `params` come after the endpoint's own,
+        unless `url`, another address of the same server, takes the place of its address.
 
         Raises ApiOutage or ApiTransient if there is no answer, Stopped after `stop_now`, and what the body raises.
         """
@@ -128,8 +130,8 @@ class Client:
             request = self._template.copy()
             request.method = method or request.method
             request.headers.update(headers or {})
-            if params:
-                request.prepare_url(request.url, dict(params))
+            if params or url:
+                request.prepare_url(url or request.url, dict(params or {}))
             request.headers["Content-Length"] = str(whole.length)
             request.body = outgoing  # type: ignore[assignment]  # urllib3 reads anything that has read()
             started = self.clock.monotonic()

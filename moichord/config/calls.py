@@ -4,8 +4,10 @@ Owns their keys, which say what moichord sends, how long it waits and what it ta
 how a request is made. Errors: pydantic's.
 """
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal
+from urllib.parse import urlsplit
 
 from moichord.config import values as kinds
 from moichord.config.block import Block, Impossible, entry
@@ -14,6 +16,8 @@ from moichord.templates import Template
 KEY = "Its key, as {file: PATH}, {credential: NAME} (of systemd) or {env: NAME}. null: it needs none."
 TIMEOUT = "How long a request may take."
 TLS = "For https: null is the usual authorities, and no certificate of our own."
+_STUDIES = re.compile(r"/studies(/[^/]+)?/?$")
+_OF_ONE_PROTOCOL = {"content_type": "raw", "fields": "multipart", "file_field": "multipart"}
 PROXY = "http://HOST:PORT of a proxy. null: none; the environment's proxies are never used."
 
 
@@ -96,11 +100,19 @@ class Upload(Block):
     """The image server."""
 
     url: kinds.Url = entry(..., "Its address.", example="${U_URL}")
-    protocol: Literal["raw"] = entry("raw", "How images are sent: raw (the file as the body).")
+    protocol: Literal["raw", "multipart", "stow-rs", "zip"] = entry(
+        "raw",
+        "How images are sent: raw (the file as the body), multipart (as a file in a form), stow-rs (DICOMweb; the "
+        "address ends with /studies) or zip (all images of a sample in one request).",
+    )
     method: Literal["POST", "PUT"] = entry("POST", "POST or PUT.")
     key: kinds.OptionalSecret = entry({"env": "U_KEY"}, KEY, hidden=True)
     key_header: kinds.HeaderName = entry("Authorization", "The header that carries the key.")
-    content_type: kinds.MediaType = entry("application/binary", "What the body is said to be.")
+    content_type: kinds.MediaType = entry("application/binary", "raw: what the body is said to be.")
+    fields: kinds.Fields = entry(
+        {}, "multipart: further fields; values are templates with {sample_id}, {attempt_number}, {submission}."
+    )
+    file_field: kinds.FieldName = entry("file", "multipart: the field that carries the file.")
     headers: kinds.Headers = entry(
         {}, "Further headers; values are templates with {sample_id}, {attempt_number}, {submission}."
     )
@@ -114,7 +126,22 @@ class Upload(Block):
     proxy: kinds.Proxy | None = entry(None, PROXY, hidden=True)
 
     def impossible(self) -> Impossible:
-        return _api_problems(self.url, self.key_header, self.headers, self.tls)
+        yield from _api_problems(self.url, self.key_header, self.headers, self.tls)
+        for name, protocol in _OF_ONE_PROTOCOL.items():
+            if self.protocol != protocol and getattr(self, name) != type(self).model_fields[name].default:
+                yield (name,), f"belongs to protocol: {protocol}; with protocol: {self.protocol} it does nothing"
+        if self.file_field in self.fields:
+            yield ("fields", self.file_field), "is the field that carries the file: name it otherwise"
+        if self.protocol == "stow-rs":
+            yield from self._contradicting_stow_rs()
+
+    def _contradicting_stow_rs(self) -> Impossible:
+        if not _STUDIES.search(urlsplit(self.url).path):
+            yield ("url",), "must end with /studies, where STOW-RS stores"
+        if self.method != "POST":
+            yield ("method",), "must be POST with protocol: stow-rs"
+        if self.success != Success():
+            yield ("success",), "does nothing with protocol: stow-rs, where the server's answer names each stored image"
 
 
 class Analytics(Block):

@@ -152,6 +152,13 @@ def media_type(value: str) -> str:
     return value
 
 
+def field_name(value: str) -> str:
+    """The name of a form's field."""
+    if not value or not value.isprintable():
+        raise ValueError(f"must be the name of a form's field, not {shown(value)}")
+    return value
+
+
 def success_status(value: int) -> int:
     if not 200 <= value <= 299:
         raise ValueError(f"must be a status from 200 to 299, not {value}")
@@ -242,6 +249,7 @@ NamePatterns = Annotated[tuple[NamePattern, ...], Field(strict=False)]
 Keywords = Annotated[tuple[Annotated[str, AfterValidator(keyword)], ...], Field(strict=False)]
 SampleIdPattern = Annotated[re.Pattern[str], PlainValidator(sample_id_pattern)]
 HeaderName = Annotated[str, AfterValidator(header_name)]
+FieldName = Annotated[str, AfterValidator(field_name)]
 MediaType = Annotated[str, AfterValidator(media_type)]
 SuccessStatuses = Annotated[
     tuple[Annotated[int, AfterValidator(success_status)], ...], Field(strict=False), AfterValidator(_not_empty)
@@ -249,6 +257,7 @@ SuccessStatuses = Annotated[
 OptionalSecret = Annotated[Secret | None, PlainValidator(secret)]
 Headers = Annotated[Mapping[str, Template], PlainValidator(_templates(header_name))]
 Params = Annotated[Mapping[str, Template], PlainValidator(_templates(_any_name))]
+Fields = Annotated[Mapping[str, Template], PlainValidator(_templates(field_name))]
 SampleJson = Annotated[JsonTemplate | None, PlainValidator(_json(SAMPLE_NAMES))]
 ReplyJson = Annotated[JsonTemplate | None, PlainValidator(_json(REPLY_NAMES))]
 OptionalExpression = Annotated[Expression | None, PlainValidator(_expression)]

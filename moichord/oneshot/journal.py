@@ -12,7 +12,7 @@ from typing import Any
 
 from moichord.clock import Clock
 from moichord.errors import ApiFailure, Stopped
-from moichord.sample import Api, Image, Step, StepRecord, Submission, printable
+from moichord.sample import Acknowledgement, Api, Image, Step, StepRecord, Submission, printable
 
 log = logging.getLogger(__name__)
 
@@ -85,38 +85,38 @@ class MemoryJournal:
     def answered(self, api: Api) -> None:
         """Nothing is counted here."""
 
-    def failed(self, step: Step, failure: ApiFailure, image: Image | None = None) -> None:
-        if image is not None and not failure.maybe_done:
-            self.not_sent(image)
+    def failed(self, step: Step, failure: ApiFailure, *images: Image) -> None:
+        if not failure.maybe_done:
+            self.not_sent(*images)
         with self._lock:
             self._steps[step] = replace(self._steps[step], last_problem=failure.problem)
             if failure.retry_after is not None:
                 self._asked_to_wait = max(failure.retry_after, self._asked_to_wait or 0.0)
 
-    def sending(self, image: Image) -> None:
+    def sending(self, *images: Image) -> None:
+        self._count_request(images, 1)
+
+    def not_sent(self, *images: Image) -> None:
+        self._count_request(images, -1)
+
+    def _count_request(self, images: Sequence[Image], change: int) -> None:
         with self._lock:
-            known = self._images[image.relative_path]
-            self._images[image.relative_path] = replace(known, requests=known.requests + 1)
+            for image in images:
+                known = self._images[image.relative_path]
+                self._images[image.relative_path] = replace(known, requests=known.requests + change)
 
-    def not_sent(self, image: Image) -> None:
-        with self._lock:
-            known = self._images[image.relative_path]
-            self._images[image.relative_path] = replace(known, requests=known.requests - 1)
-
-    def acknowledged(
-        self, image: Image, status: int, reply: Any, *, already_stored: bool, tail_digest: str | None
-    ) -> None:
-        self._learn(
-            image,
-            acknowledged_at=self._clock.now(),
-            status=status,
-            reply=reply,
-            already_stored=already_stored,
-            tail_digest=tail_digest,
-            refused=None,
-        )
-
-        log.info("stored %s", printable(image.relative_path), extra={**self._about, "status": status})
+    def acknowledged(self, *acknowledgements: Acknowledgement) -> None:
+        for one in acknowledgements:
+            self._learn(
+                one.image,
+                acknowledged_at=self._clock.now(),
+                status=one.status,
+                reply=one.reply,
+                already_stored=one.already_stored,
+                tail_digest=one.tail_digest,
+                refused=None,
+            )
+            log.info("stored %s", printable(one.image.relative_path), extra={**self._about, "status": one.status})
 
     def refused(self, image: Image, why: str) -> None:
         self._learn(image, refused=why)

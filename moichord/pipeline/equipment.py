@@ -5,7 +5,7 @@ reload. It must not decide anything. No error leaves it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -65,11 +65,15 @@ class OnSent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CallTemplate:
-    """What one API is sent besides its address: templates for the JSON body (None: none), headers and parameters."""
+    """What one API is sent besides its address: templates for the JSON body (None: none), headers and parameters.
+
+    `fields` are those of a form.
+    """
 
     body: JsonTemplate | None
     headers: Mapping[str, Template]
     params: Mapping[str, Template]
+    fields: Mapping[str, Template] = field(default_factory=dict)
 
     def render(self, names: Mapping[str, object]) -> "Call":
         """With every gap filled. Raises ValueMissing, ValueUnsuitable."""
@@ -78,6 +82,7 @@ class CallTemplate:
             None if self.body is None else cast(dict[str, Any], self.body.render(names)),
             {name: template.render(names) for name, template in self.headers.items()},
             {name: template.render(names) for name, template in self.params.items()},
+            {name: template.render(names) for name, template in self.fields.items()},
         )
 
 
@@ -88,6 +93,7 @@ class Call:
     body: dict[str, Any] | None
     headers: dict[str, str]
     params: dict[str, str]
+    fields: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from moichord.errors import ApiFailure
-from moichord.sample import Api, Image, Step, StepRecord, Submission
+from moichord.sample import Acknowledgement, Api, Image, Step, StepRecord, Submission
 
 
 class Journal(Protocol):
@@ -61,22 +61,20 @@ class Journal(Protocol):
         """`api` answered a request well."""
         ...
 
-    def failed(self, step: Step, failure: ApiFailure, image: Image | None = None) -> None:
-        """A request of `step` failed: that of `image`, if it was an image's. In doubt the server has carried it out."""
+    def failed(self, step: Step, failure: ApiFailure, *images: Image) -> None:
+        """A request of `step` failed, which was to bring `images`. In doubt the server has carried it out."""
         ...
 
-    def not_sent(self, image: Image) -> None:
-        """The request of `image` that was intended has not gone out."""
+    def not_sent(self, *images: Image) -> None:
+        """The request of `images` that was intended has not gone out."""
         ...
 
-    def sending(self, image: Image) -> None:
-        """Intent: the first byte of `image` is about to go out."""
+    def sending(self, *images: Image) -> None:
+        """Intent: the first byte of the request that brings `images` is about to go out."""
         ...
 
-    def acknowledged(
-        self, image: Image, status: int, reply: Any, *, already_stored: bool, tail_digest: str | None
-    ) -> None:
-        """Result: the server has `image`."""
+    def acknowledged(self, *acknowledgements: Acknowledgement) -> None:
+        """Result: the server has these images; all of them or none are remembered."""
         ...
 
     def refused(self, image: Image, why: str) -> None:

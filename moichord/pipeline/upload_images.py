@@ -1,15 +1,15 @@
 """Step 3: every image that is not acknowledged goes out, smallest first, through the daemon's one pool.
 
-Owns the order of intent, request and acknowledgement for an image, and what the failures of several images mean
-together. Errors: SampleFailure, ApiFailure, Hold, Stopped.
+Owns the order of intent, request and acknowledgement for a parcel (one image, or all of the sample where the protocol
+wants that), and what the failures of several mean together. Errors: SampleFailure, ApiFailure, Hold, Stopped.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from moichord.apis.upload import Stored
-from moichord.dicom import Changed, ImageStream, TaggedImage
+from moichord.apis.upload import Instance, Parcel, Stored
 from moichord.errors import (
     ApiFailure,
     ApiOutage,
@@ -22,12 +22,12 @@ from moichord.errors import (
     Stopped,
 )
 from moichord.pipeline.equipment import Equipment, names_of
-from moichord.pipeline.image_files import changed_while_sent, dressed, has_stamp_of, opened
+from moichord.pipeline.image_body import ImageBody, Sent
 from moichord.pipeline.journal import Journal
 from moichord.pipeline.tag_images import STILL_WRITTEN
 from moichord.pipeline.upload_pool import Bench, Job, LaneEnded
 from moichord.pipeline.wanted_tags import Tagging
-from moichord.sample import Api, Image, Step, image_key, native
+from moichord.sample import Acknowledgement, Api, Image, Step, images_key, native
 
 # What several failures of one turn mean together is what the first of these kinds among them means.
 GRAVEST_FIRST: tuple[type[BaseException], ...] = (
@@ -41,28 +41,6 @@ GRAVEST_FIRST: tuple[type[BaseException], ...] = (
 )
 
 
-class ImageBody:
-    """A tagged image as an HTTP body: re-opened for every try, streamed through the bench's own buffer."""
-
-    def __init__(self, image: TaggedImage, buffer: bytearray) -> None:
-        self._image = image
-        self._buffer = buffer
-        self._stream: ImageStream | None = None
-
-    @property
-    def length(self) -> int:
-        return self._image.length
-
-    def open(self) -> ImageStream:
-        self._stream = self._image.stream(self._buffer)
-        return self._stream
-
-    @property
-    def tail_digest(self) -> str | None:
-        """BLAKE3 of the untouched part as it was sent; None before all of it was."""
-        return None if self._stream is None else self._stream.tail_digest
-
-
 def upload_images(journal: Journal, equipment: Equipment, folder: Path, tagging: Mapping[str, Any]) -> None:
     """Return when every image is acknowledged; otherwise raise the gravest of what went wrong."""
     wanted = Tagging.from_json(tagging)
@@ -72,7 +50,8 @@ def upload_images(journal: Journal, equipment: Equipment, folder: Path, tagging:
         (image for image in images if image.to_send and image.acknowledged_at is None),
         key=lambda image: (image.sent_length, image.relative_path),
     )
-    jobs: list[Job] = [_job(journal, equipment, folder, wanted, image) for image in waiting]
+    parcels = [waiting] if waiting and equipment.uploader.takes_whole_samples else [[image] for image in waiting]
+    jobs: list[Job] = [_job(journal, equipment, folder, wanted, parcel) for parcel in parcels]
     if journal.cautious(Api.UPLOAD):
         # One request goes out by itself, with the smallest image, before the others are tried.
         _raise_gravest(equipment.pool.run(jobs[:1], _ends_the_turn))
@@ -108,68 +87,74 @@ def _came_too_late() -> SampleFailure:
     )
 
 
-def _job(journal: Journal, equipment: Equipment, folder: Path, tagging: Tagging, image: Image) -> Job:
+def _job(journal: Journal, equipment: Equipment, folder: Path, tagging: Tagging, images: Sequence[Image]) -> Job:
     def send(bench: Bench) -> None:
-        with opened(folder, image.relative_path) as file:
-            if not has_stamp_of(file, image):
-                raise changed_while_sent(image.relative_path)
-            try:
-                tagged = dressed(file, tagging).image
-                if tagged.header_digest != image.header_digest:
-                    raise changed_while_sent(image.relative_path)
-                _request(journal, equipment, image, ImageBody(tagged, bench.buffer), bench)
-            except Changed as error:
-                raise changed_while_sent(image.relative_path) from error
+        with ExitStack() as opened:
+            bodies = [
+                opened.enter_context(ImageBody(folder, image, tagging, bench.buffer, _told(journal, equipment, image)))
+                for image in images
+            ]
+            # Of several the others are opened one after the other, as they are sent.
+            bodies[0].prepare()
+            _request(journal, equipment, bodies, _parcel(journal, equipment, tagging, bodies), bench)
 
     return send
 
 
-def _request(journal: Journal, equipment: Equipment, image: Image, body: ImageBody, bench: Bench) -> None:
-    journal.admit(Api.UPLOAD)
-    journal.sending(image)
-    try:
-        with bench.slot:
-            stored = _send(journal, equipment, image, body)
-    except ApiFailure as failure:
-        if isinstance(failure, ApiRefusal):
-            journal.refused(image, failure.problem)
-        journal.failed(Step.UPLOAD, failure, image)
-        raise
-    except LaneEnded:
-        journal.not_sent(image)
-        raise
-    except Stopped as stopped:
-        if not stopped.maybe_done:
-            journal.not_sent(image)
-        raise
-    journal.acknowledged(
-        image,
-        stored.status,
-        stored.reply,
-        already_stored=stored.already_stored,
-        tail_digest=body.tail_digest,
+def _told(journal: Journal, equipment: Equipment, image: Image) -> Sent:
+    return lambda sent: equipment.on_sent(journal.submission.uuid, image.relative_path, sent)
+
+
+def _parcel(journal: Journal, equipment: Equipment, tagging: Tagging, bodies: Sequence[ImageBody]) -> Parcel:
+    submission = journal.submission
+    call = equipment.upload_call.render(names_of(submission))
+    patient_id = next((value.text for value in tagging.values if value.keyword == "PatientID"), None)
+    return Parcel(
+        [
+            Instance(body, body.image.sop_instance_uid, maybe_stored=body.image.maybe_stored, patient_id=patient_id)
+            for body in bodies
+        ],
+        images_key(submission.key, [body.image for body in bodies]),
+        accept_already_stored=equipment.accept_already_stored,
+        headers=call.headers,
+        fields=call.fields,
     )
 
 
-def _send(journal: Journal, equipment: Equipment, image: Image, body: ImageBody) -> Stored:
-    submission = journal.submission
-
-    def progress(sent: int) -> None:
-        equipment.on_sent(submission.uuid, image.relative_path, sent)
-
-    call = equipment.upload_call.render(names_of(submission))
+def _request(journal: Journal, equipment: Equipment, bodies: Sequence[ImageBody], parcel: Parcel, bench: Bench) -> None:
+    images = [body.image for body in bodies]
+    journal.admit(Api.UPLOAD)
+    journal.sending(*images)
     try:
-        return equipment.uploader.send(
-            body,
-            image_key(submission.key, image),
-            maybe_stored=image.maybe_stored,
-            accept_already_stored=equipment.accept_already_stored,
-            file_name=image.sop_instance_uid + ".dcm",
-            progress=progress,
-            headers=call.headers,
+        with bench.slot:
+            stored = _send(journal, equipment, images, parcel)
+    except ApiFailure as failure:
+        if isinstance(failure, ApiRefusal):
+            for image in images:
+                journal.refused(image, failure.problem)
+        journal.failed(Step.UPLOAD, failure, *images)
+        raise
+    except LaneEnded:
+        journal.not_sent(*images)
+        raise
+    except Stopped as stopped:
+        if not stopped.maybe_done:
+            journal.not_sent(*images)
+        raise
+    journal.acknowledged(
+        *(
+            Acknowledgement(body.image, one.status, one.reply, one.already_stored, body.tail_digest)
+            for body, one in zip(bodies, stored, strict=True)
         )
+    )
+
+
+def _send(journal: Journal, equipment: Equipment, images: Sequence[Image], parcel: Parcel) -> Sequence[Stored]:
+    try:
+        return equipment.uploader.send(parcel)
     finally:
-        equipment.on_sent(submission.uuid, image.relative_path, None)
+        for image in images:
+            equipment.on_sent(journal.submission.uuid, image.relative_path, None)
 
 
 def _ends_the_turn(error: BaseException) -> bool:

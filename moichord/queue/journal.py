@@ -16,11 +16,11 @@ from moichord import retry
 from moichord.errors import ApiFailure, ApiOutage, Stopped
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
-from moichord.queue.rows import exactly_one, image_of, image_row, step_of
+from moichord.queue.rows import exactly, exactly_one, image_of, image_row, step_of
 from moichord.queue.schema import images, steps, submissions
 from moichord.queue.timekeeping import Timekeeper
 from moichord.retry import Record
-from moichord.sample import Api, Image, Step, StepRecord, Submission
+from moichord.sample import Acknowledgement, Api, Image, Step, StepRecord, Submission
 
 _API_OF = {Step.METADATA: Api.METADATA, Step.UPLOAD: Api.UPLOAD, Step.ANALYTICS: Api.ANALYTICS}
 
@@ -195,8 +195,8 @@ class QueueJournal:
         else:
             self._database.write(lambda connection: self._circuits.succeeded(connection, api))
 
-    def failed(self, step: Step, failure: ApiFailure, image: Image | None = None) -> None:
-        """A request failed: what that means for the API's circuit, and whether `image` may be stored through it."""
+    def failed(self, step: Step, failure: ApiFailure, *images: Image) -> None:
+        """A request failed: what that means for the API's circuit, and whether `images` may be stored through it."""
         of = self.submission.uuid
 
         def unit(connection: Connection) -> None:
@@ -206,37 +206,45 @@ class QueueJournal:
             alone = isinstance(failure, ApiOutage) and retry.is_suspect(record, circuit)
             if circuit.is_open or not alone:
                 self._circuits.failed(connection, failure, of)
-            if image is not None and not failure.maybe_done:
-                connection.execute(_NOT_DONE, {"which": image.number})
+            if images and not failure.maybe_done:
+                connection.execute(_NOT_DONE, _numbers(images))
 
         self._database.write(unit)
 
-    def sending(self, image: Image) -> None:
-        """Intent: the first byte of `image` is about to go out."""
-        self._database.write(self._on_image(_SENDING, image, {}, "send an image"))
+    def sending(self, *images: Image) -> None:
+        """Intent: the first byte of the request that brings `images` is about to go out."""
 
-    def not_sent(self, image: Image) -> None:
-        """The request of `image` that was intended has not gone out."""
+        def unit(connection: Connection) -> None:
+            changed = connection.execute(_SENDING, _numbers(images)).rowcount
+            exactly(len(images), changed, self.submission.uuid, "send an image")
+
+        self._database.write(unit)
+
+    def not_sent(self, *images: Image) -> None:
+        """The request of `images` that was intended has not gone out."""
+        if not images:
+            return
         # Written along: if it is lost, the server is thought to have had that request.
-        self._database.write_along(lambda connection: connection.execute(_NOT_DONE, {"which": image.number}))
+        self._database.write_along(lambda connection: connection.execute(_NOT_DONE, _numbers(images)))
 
-    def acknowledged(
-        self, image: Image, status: int, reply: Any, *, already_stored: bool, tail_digest: str | None
-    ) -> None:
-        """Result: the server has `image`; never sent again."""
+    def acknowledged(self, *acknowledgements: Acknowledgement) -> None:
+        """Result: the server has these images; never sent again. One commit: all of them or none."""
         now = self._time.clock.now()
-        values = {
-            "which": image.number,
-            "now": now,
-            "answer": status,
-            "replied": reply,
-            "was_there": already_stored,
-            "digest": tail_digest,
-        }
+        values = [
+            {
+                "which": one.image.number,
+                "now": now,
+                "answer": one.status,
+                "replied": one.reply,
+                "was_there": one.already_stored,
+                "digest": one.tail_digest,
+            }
+            for one in acknowledgements
+        ]
 
         def unit(connection: Connection) -> None:
             changed = connection.execute(_ACKNOWLEDGED, values).rowcount
-            exactly_one(changed, self.submission.uuid, "acknowledge an image")
+            exactly(len(values), changed, self.submission.uuid, "acknowledge an image")
             self._clear_suspicion(connection)
             self._circuits.succeeded(connection, Api.UPLOAD)
 
@@ -264,3 +272,7 @@ class QueueJournal:
             exactly_one(changed, self.submission.uuid, what)
 
         return unit
+
+
+def _numbers(images: Sequence[Image]) -> list[dict[str, Any]]:
+    return [{"which": image.number} for image in images]

@@ -94,5 +94,10 @@ def remember_all(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> N
 
 def exactly_one(rowcount: int, submission: str, transition: str) -> None:
     """Refuse, by name, a transition whose WHERE clause did not find the submission in the state it starts from."""
-    if rowcount != 1:
+    exactly(1, rowcount, submission, transition)
+
+
+def exactly(wanted: int, rowcount: int, submission: str, transition: str) -> None:
+    """The same for a transition of several rows at once."""
+    if rowcount != wanted:
         raise IllegalTransition(f"Submission {submission} was not in a state from which to {transition}.")

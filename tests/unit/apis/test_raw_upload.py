@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from moichord.apis.bodies import BytesBody
-from moichord.apis.upload import Stored, Uploader
+from moichord.apis.upload import Instance, Parcel, Stored, Uploader
 from moichord.apis.upload.acceptance import Acceptance
 from moichord.apis.upload.raw import RawUpload
 from moichord.errors import ApiFailure, ApiOutage, ApiRefusal, ApiTransient
@@ -29,13 +29,9 @@ def upload(
     with FaultServer(answering(status, reply, headers)) as server:
         acceptance = Acceptance(frozenset({200, 201, 202, 204}), success_test)
         uploader: Uploader = RawUpload(client(server.url), acceptance, content_type="application/binary")
-        return uploader.send(
-            BytesBody(b"DICM"),
-            "key-1",
-            maybe_stored=maybe_stored,
-            accept_already_stored=accept_already_stored,
-            file_name="image.dcm",
-        )
+        instance = Instance(BytesBody(b"DICM"), "1.2.3", maybe_stored=maybe_stored)
+        (stored,) = uploader.send(Parcel([instance], "key-1", accept_already_stored=accept_already_stored))
+        return stored
 
 
 def failing(status: int, reply: bytes = b"", **more: Any) -> ApiFailure:
@@ -48,20 +44,11 @@ def failing(status: int, reply: bytes = b"", **more: Any) -> ApiFailure:
 def test_it_sends_the_bytes_as_they_are_under_their_key() -> None:
     with FaultServer(answering(200, b'{"Status": "Success"}')) as server:
         one = RawUpload(client(server.url), Acceptance(frozenset({200})), content_type="application/dicom")
-        told: list[int] = []
-        stored = one.send(
-            BytesBody(b"DICM"),
-            "key-1",
-            maybe_stored=False,
-            accept_already_stored=True,
-            file_name="image.dcm",
-            progress=told.append,
-        )
+        (stored,) = one.send(Parcel([Instance(BytesBody(b"DICM"), "1.2.3")], "key-1"))
     seen = server.requests[0]
     assert (seen.headers["content-type"], seen.headers["idempotency-key"]) == ("application/dicom", "key-1")
     assert seen.body == b"DICM"
     assert stored == Stored(200, {"Status": "Success"}, already_stored=False)
-    assert told == [4]
 
 
 @pytest.mark.parametrize(("status", "reply", "kept"), [(200, b"{}", {}), (201, b"stored", "stored"), (204, b"", None)])

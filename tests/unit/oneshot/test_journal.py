@@ -8,7 +8,7 @@ from moichord.clock import SystemClock
 from moichord.errors import ApiTransient, Stopped
 from moichord.oneshot.journal import MemoryJournal
 from moichord.pipeline.journal import Journal
-from moichord.sample import Api, Image, State, Step, Submission
+from moichord.sample import Acknowledgement, Api, Image, State, Step, Submission
 
 SUBMISSION = Submission("8c6a1f0a-0000-5000-8000-000000000000", "S1", "S1", 1, State.PROCESSING, 0.0)
 
@@ -60,7 +60,7 @@ def test_requests_and_acknowledgements_are_kept_for_each_image(journal: MemoryJo
     first = planned(journal)
     journal.sending(first)
     journal.sending(first)
-    journal.acknowledged(first, 200, {"ID": "x"}, already_stored=True, tail_digest="t")
+    journal.acknowledged(Acknowledgement(first, 200, {"ID": "x"}, already_stored=True, tail_digest="t"))
     a, b = journal.images()
     assert (a.requests, a.status, a.reply, a.already_stored, a.tail_digest) == (2, 200, {"ID": "x"}, True, "t")
     assert a.acknowledged_at is not None

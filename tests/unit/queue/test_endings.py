@@ -7,7 +7,7 @@ from moichord.queue.endings import Reopening
 from moichord.queue.requests import reopening
 from moichord.queue.rows import IllegalTransition
 from moichord.retry import RetryAt
-from moichord.sample import STEPS, Api, Image, State, Step, StepRecord, Submission
+from moichord.sample import STEPS, Acknowledgement, Api, Image, State, Step, StepRecord, Submission
 from tests.fakes import FakeClock
 from tests.unit.queue.state import Queue, image, outage, transient
 
@@ -113,7 +113,7 @@ def test_after_an_upload_metadata_and_tags_stand_and_acknowledged_images_too(que
     journal = queue.reach(submission, Step.UPLOAD, images=3)
     first, second, _ = journal.images()
     journal.sending(first)
-    journal.acknowledged(first, 200, None, already_stored=False, tail_digest="ab")
+    journal.acknowledged(Acknowledgement(first, 200, None, already_stored=False, tail_digest="ab"))
     journal.sending(second)
     journal.refused(second, "too large (413)")
     queue.fail(submission)

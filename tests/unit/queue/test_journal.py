@@ -7,7 +7,7 @@ import pytest
 
 from moichord.errors import Stopped
 from moichord.queue.rows import IllegalTransition
-from moichord.sample import Api, Change, Image, Step
+from moichord.sample import Acknowledgement, Api, Change, Image, Step
 from tests.fakes import FakeClock
 from tests.unit.queue.state import Queue, image, opened
 
@@ -98,7 +98,9 @@ def test_an_acknowledgement_is_on_disk_with_its_reply(folder: Path, clock: FakeC
         journal = queue.reach(submission, Step.UPLOAD, images=2)
         first, _ = journal.images()
         journal.sending(first)
-        journal.acknowledged(first, 200, {"Status": "AlreadyStored"}, already_stored=True, tail_digest="ab")
+        journal.acknowledged(
+            Acknowledgement(first, 200, {"Status": "AlreadyStored"}, already_stored=True, tail_digest="ab")
+        )
     with opened(folder / "state.db", clock) as queue:
         first, second = queue.journal(submission).images()
         assert (first.acknowledged_at, first.status, first.reply) == (clock.now(), 200, {"Status": "AlreadyStored"})
@@ -110,11 +112,11 @@ def test_an_acknowledged_image_is_never_sent_nor_acknowledged_again(queue: Queue
     queue.drop("S1")
     journal = queue.reach(queue.claim(), Step.UPLOAD)
     (only,) = journal.images()
-    journal.acknowledged(only, 200, None, already_stored=False, tail_digest="ab")
+    journal.acknowledged(Acknowledgement(only, 200, None, already_stored=False, tail_digest="ab"))
     with pytest.raises(IllegalTransition, match="send an image"):
         journal.sending(only)
     with pytest.raises(IllegalTransition, match="acknowledge an image"):
-        journal.acknowledged(only, 500, None, already_stored=False, tail_digest="cd")
+        journal.acknowledged(Acknowledgement(only, 500, None, already_stored=False, tail_digest="cd"))
     assert journal.images()[0].status == 200
     assert queue.circuit(Api.UPLOAD).successes == 1
 
@@ -126,7 +128,7 @@ def test_an_image_that_is_planned_no_more_cannot_be_acknowledged(queue: Queue) -
     (gone,) = journal.images()
     journal.advance(Step.TAGS, {}, Step.UPLOAD, [image("b")])
     with pytest.raises(IllegalTransition):
-        journal.acknowledged(gone, 200, None, already_stored=False, tail_digest=None)
+        journal.acknowledged(Acknowledgement(gone, 200, None, already_stored=False, tail_digest=None))
 
 
 def test_acknowledgements_that_come_together_are_all_kept(queue: Queue) -> None:
@@ -137,7 +139,7 @@ def test_acknowledgements_that_come_together_are_all_kept(queue: Queue) -> None:
     def send(one: Image) -> None:
         together.wait(10)
         journal.sending(one)
-        journal.acknowledged(one, 200, {"of": one.relative_path}, already_stored=False, tail_digest="ab")
+        journal.acknowledged(Acknowledgement(one, 200, {"of": one.relative_path}, tail_digest="ab"))
 
     threads = [threading.Thread(target=send, args=(one,)) for one in journal.images()]
     for thread in threads:
@@ -153,7 +155,7 @@ def test_a_refusal_is_kept_with_its_reason_and_an_acknowledgement_removes_it(que
     journal = queue.reach(queue.claim(), Step.UPLOAD)
     journal.refused(journal.images()[0], "too large (413)")
     assert journal.images()[0].refused == "too large (413)"
-    journal.acknowledged(journal.images()[0], 200, None, already_stored=False, tail_digest=None)
+    journal.acknowledged(Acknowledgement(journal.images()[0], 200, None, already_stored=False, tail_digest=None))
     assert journal.images()[0].refused is None
 
 

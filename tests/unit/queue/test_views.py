@@ -4,7 +4,7 @@ import pytest
 
 from moichord.queue.bulletin import Bulletin
 from moichord.queue.views import Progress
-from moichord.sample import Api, State, Step
+from moichord.sample import Acknowledgement, Api, State, Step
 from tests.fakes import FakeClock
 from tests.unit.queue.state import Queue, arrival, image, outage
 
@@ -52,7 +52,7 @@ def test_progress_counts_what_is_sent_and_what_is_acknowledged(queue: Queue) -> 
     journal.advance(Step.TAGS, {}, Step.UPLOAD, planned)
     uuid = journal.submission.uuid
     assert queue.views.overview().progress == {uuid: Progress(2, 0, 3020, 0)}
-    journal.acknowledged(journal.images()[1], 200, None, already_stored=False, tail_digest=None)
+    journal.acknowledged(Acknowledgement(journal.images()[1], 200, None, already_stored=False, tail_digest=None))
     assert queue.views.overview().progress == {uuid: Progress(2, 1, 3020, 2000)}
     queue.finish(journal.submission)
     assert queue.views.overview().progress == {}

@@ -110,9 +110,7 @@ class Lab:
         for image in journal.images()[:count]:
             journal.sending(image)
             journal.acknowledged(
-                Acknowledgement(
-                    image, 200, {"Status": "Success", "ParentPatient": PATIENT}, already_stored=False, tail_digest="00"
-                )
+                Acknowledgement(image, 200, {"Status": "Success", "ParentPatient": PATIENT}, tail_digest="00")
             )
 
     def refused(self, submission: Submission, why: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from moichord.queue import schema
 from moichord.queue.retained import Retained
-from moichord.sample import Api, Change, State, Step, Submission
+from moichord.sample import Acknowledgement, Api, Change, State, Step, Submission
 from tests.unit.queue.state import Queue, arrival, image, opened, outage, taking, transient
 
 FOLDER = Path(__file__).parent
@@ -114,7 +114,7 @@ def _acknowledge(queue: Queue, submission: Submission) -> None:
     journal = queue.journal(submission)
     for one in journal.images():
         journal.sending(one)
-        journal.acknowledged(one, 200, {"Status": "Success"}, already_stored=False, tail_digest="dd")
+        journal.acknowledged(Acknowledgement(one, 200, {"Status": "Success"}, already_stored=False, tail_digest="dd"))
 
 
 def _leave_some(queue: Queue) -> None:
@@ -134,5 +134,5 @@ def _leave_some(queue: Queue) -> None:
     journal.advance(Step.TAGS, {}, Step.UPLOAD, planned)
     first, second = journal.images()
     journal.sending(first)
-    journal.acknowledged(first, 200, {"Status": "Success"}, already_stored=False, tail_digest="dd")
+    journal.acknowledged(Acknowledgement(first, 200, {"Status": "Success"}, already_stored=False, tail_digest="dd"))
     journal.sending(second)
