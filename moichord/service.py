@@ -19,6 +19,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -31,10 +32,12 @@ from moichord.errors import StateInUse, StateUnwritable
 from moichord.pulse import Pulse
 from moichord.queue.database import Database
 from moichord.queue.holder import lock_of
+from moichord.queue.occasions import Occasions
 from moichord.recovery import recover, take_over_attempts
 from moichord.reload import Configuration, Source
 from moichord.sd_notify import Notifier, watchdog_seconds
 from moichord.status.line import Teller
+from moichord.status.phrases import count
 from moichord.supervision import Supervision, describe
 
 log = logging.getLogger(__name__)
@@ -160,7 +163,11 @@ class Service:
             rooms = furnish(settings, self._clock, database, state_uuid, clients, self._signals, pulse=self._pulse)
             if self._share_is_there(rooms):
                 self._prepare(rooms, adopt_work=adopt_work)
+                occasions = Occasions(database, self._clock)
+                occasions.started(__version__)
                 self._serve(rooms)
+                with suppress(StateUnwritable):  # a full disk keeps nobody from stopping
+                    occasions.stopped()
         finally:
             database.close()
             self._configuration.close()
@@ -191,12 +198,9 @@ class Service:
         )
         rooms.storage.look()
         rooms.intake.restore()
-        log.info(
-            "moichord %s is ready: inbox %s, %d submissions go on after a stop",
-            __version__,
-            self._configuration.settings.folders.inbox,
-            recovered,
-        )
+        inbox = self._configuration.settings.folders.inbox
+        going_on = f"; {count(recovered, 'submission goes', 'submissions go')} on after a stop" if recovered else ""
+        log.info("moichord %s is ready: inbox %s%s", __version__, inbox, going_on)
 
     def _serve(self, rooms: Rooms) -> None:
         signals = self._signals

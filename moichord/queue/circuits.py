@@ -18,6 +18,7 @@ from moichord.clock import Clock
 from moichord.errors import ApiFailure, ApiOutage, ApiRefusal, Hold
 from moichord.outage import Circuit, Trouble
 from moichord.queue.database import after_commit
+from moichord.queue.occasions import note
 from moichord.queue.schema import circuits, submissions
 from moichord.sample import Api, State
 
@@ -129,6 +130,7 @@ class Circuits:
         self._write(connection, outage.succeeded(before))
         if not before.is_open:
             return False
+        note(connection, self._clock.now(), f"the {api} API answers again", "outage_ended", api)
         connection.execute(_WAKE_HELD, {"holder": holder_name(api), "now": self._clock.now()})
         connection.execute(_END_PROBE, {"at_api": str(api)})
         after_commit(connection, lambda: log.warning("the %s API answers again", api))
@@ -158,6 +160,9 @@ class Circuits:
             self.turn_ended(connection, submission)
         if after.is_open and not before.is_open:
             problem = failure.problem
+            note(
+                connection, self._clock.now(), f"the {failure.api} API is held: {problem}", "outage_began", failure.api
+            )
             after_commit(connection, lambda: log.error("the %s API is held: %s", failure.api, problem))
         return before, after
 

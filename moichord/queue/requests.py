@@ -15,6 +15,7 @@ from moichord.errors import UsageRefused
 from moichord.queue import migrations
 from moichord.queue.database import Database
 from moichord.queue.endings import Reopening
+from moichord.queue.occasions import note
 from moichord.queue.rows import remember, submission_of
 from moichord.queue.schema import requests, submissions
 from moichord.queue.timekeeping import PAUSED_AT, exclude_time
@@ -118,6 +119,7 @@ class Requests:
         def unit(connection: Connection) -> None:
             if migrations.fact(connection, PAUSED_AT) is None:
                 migrations.set_fact(connection, PAUSED_AT, now)
+                note(connection, now, "paused: nothing is taken and nothing new starts", "paused")
 
         self._database.write(unit)
 
@@ -130,6 +132,7 @@ class Requests:
             if isinstance(since, float | int):
                 exclude_time(connection, max(0.0, now - since))
                 migrations.set_fact(connection, PAUSED_AT, None)
+                note(connection, now, "resumed", "resumed")
 
         self._database.write(unit)
 

@@ -214,7 +214,7 @@ circuits = Table(  # one per API; `outage.Circuit` persisted
     Column("successes", BigInteger, nullable=False),
 )
 
-history = Table(  # one row for every change of state and every request of a person
+history = Table(  # one row for every change of state, every request of a person, and what befell all (no sample ID)
     "history",
     tables,
     Column("number", BigInteger, primary_key=True, autoincrement=True),

@@ -150,8 +150,9 @@ def _image(image: Image) -> dict[str, Any]:
 def _event(event: Event) -> dict[str, Any]:
     return {
         "at": iso(event.at),
-        "sample_id": event.sample_id,
+        "sample_id": event.sample_id or None,
         "submission": event.submission,
+        "occasion": event.detail.get("occasion"),
         "state": event.state and str(event.state),
         "step": event.step and str(event.step),
         "text": event.text,

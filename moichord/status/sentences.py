@@ -11,7 +11,7 @@ from enum import StrEnum
 from moichord.outage import Circuit
 from moichord.queue.circuits import held_api
 from moichord.queue.views import Progress
-from moichord.sample import Api, State, Step, Submission
+from moichord.sample import Api, Event, State, Step, Submission
 from moichord.status.phrases import called, count, duration, moment
 from moichord.status.standing import Standing
 
@@ -103,6 +103,17 @@ def share_sent(progress: Progress | None, in_flight: int) -> float | None:
     if progress is None or not progress.size:
         return None
     return min(1.0, (progress.size_acknowledged + in_flight) / progress.size)
+
+
+def told(event: Event) -> str:
+    """A row of history in words; servers are called as everywhere."""
+    match event.detail:
+        case {"occasion": "outage_began", "api": api}:
+            return f"the {SERVER[Api(api)]} cannot be used: {event.text.partition(': ')[2]}"
+        case {"occasion": "outage_ended", "api": api}:
+            return f"the {SERVER[Api(api)]} answers again"
+        case _:
+            return event.text
 
 
 def percent(share: float) -> str:

@@ -16,7 +16,7 @@ from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Detail
 from moichord.sample import FINISHED, STEPS, Event, Image, State, Step, StepRecord, Submission, printable
 from moichord.status.phrases import MOICHORD, ago, called, count, duration, moment, size
-from moichord.status.sentences import goes_on, holding_api, share_sent
+from moichord.status.sentences import goes_on, holding_api, share_sent, told
 from moichord.status.standing import Standing
 from moichord.status.terminal import HEADING, OF_STATE, QUIET, grid, indented, of_state
 
@@ -84,7 +84,7 @@ def draw_history(events: Iterable[Event], now: float, *, names: bool = True) -> 
         state = "" if event.state is None else str(event.state)
         colour = "" if event.state is None else OF_STATE[event.state]
         name = [Text(printable(event.sample_id) or MOICHORD, style="" if event.sample_id else QUIET)] if names else []
-        text = "" if event.text == state else printable(event.text)
+        text = "" if event.text == state else printable(told(event))
         table.add_row(moment(event.at, now, seconds=True), *name, Text(state, style=colour), Text(text))
     return table
 
