@@ -1,7 +1,7 @@
 """The receipt that lies in every finished folder, and the plain sentence for a failed one.
 
 Owns the form of `moichord-receipt.json` (version 1) and of `moichord-FAILED.txt`. Pure: it gets what the state knows
-and gives text. It must not know where either is written. No error leaves it.
+and gives text (times for people in this machine's zone). It must not know where either is written. No error leaves it.
 """
 
 import json
@@ -59,7 +59,7 @@ def failed_text(submission: Submission, images: Sequence[Image], updated: Sequen
         "",
         f"Sample:     {submission.sample_id} (attempt {submission.attempt_number})",
         f"Submission: {submission.uuid}",
-        f"Ended:      {iso(submission.finished_at)} (UTC), {submission.outcome}, at the step {submission.step}",
+        f"Ended:      {_local(submission.finished_at)}, {submission.outcome}, at the step {submission.step}",
         *_counts([image for image in images if image.to_send]),
         "",
         *_contents(updated),
@@ -95,6 +95,15 @@ def _contents(updated: Sequence[str]) -> list[str]:
 def iso(moment: float | None) -> str | None:
     """Seconds since the epoch as ISO 8601 in UTC."""
     return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+
+
+def _local(moment: float | None) -> str | None:
+    """For people: the time in this machine's zone, which is named."""
+    if moment is None:
+        return None
+    then = datetime.fromtimestamp(moment, UTC).astimezone()
+    offset = f"{then:%z}"
+    return f"{then:%Y-%m-%d %H:%M:%S} (UTC{offset[:3]}:{offset[3:5]})"
 
 
 def step_figures(record: StepRecord) -> dict[str, Any]:

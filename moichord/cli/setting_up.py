@@ -117,7 +117,7 @@ def check(entrance: Entrance, offline: bool, as_json: bool, accept_folders: bool
     if as_json:
         print_json(_report(findings))
     else:
-        _print(findings, entrance)
+        _print(findings, entrance, offline=offline)
     return 1 if any(finding.result is Result.FAILED for finding in findings) else 0
 
 
@@ -126,7 +126,7 @@ def _report(findings: "list[Finding]") -> dict[str, object]:
     return {"version": 1, "ok": all(one.result != "failed" for one in findings), "findings": rows}
 
 
-def _print(findings: "list[Finding]", entrance: Entrance) -> None:
+def _print(findings: "list[Finding]", entrance: Entrance, *, offline: bool) -> None:
     from rich.console import Group
     from rich.text import Text
 
@@ -137,13 +137,15 @@ def _print(findings: "list[Finding]", entrance: Entrance) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", ratio=1)
     for one in findings:
-        said = [Text(one.text)] + ([Text(one.remedy, style="dim")] if one.remedy else [])
+        said = [Text(one.text)] + ([Text(entrance.in_words(one.remedy), style="dim")] if one.remedy else [])
         table.add_row(Text(SIGN[one.result], style=STYLE[one.result]), Text(one.name), Group(*said))
     console = entrance.console()
     console.print(table)
     failures = sum(one.result == "failed" for one in findings)
     warnings = sum(one.result == "warning" for one in findings)
     console.print(Text(f"\n{_verdict(failures, warnings)}", style=STYLE["failed" if failures else "ok"]))
+    if offline:
+        console.print(Text("The three servers were not asked (--offline).", style=STYLE["warning"]))
 
 
 def _verdict(failures: int, warnings: int) -> str:

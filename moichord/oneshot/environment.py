@@ -8,7 +8,9 @@ what they do in a shell; within single quotes every character means itself; with
 `$NAME` is not expanded. A value cannot go on in the next line.
 """
 
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +25,11 @@ _ESCAPE = re.compile(r'\\(["\\$n])')
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """What is set, and the lines of the .env file that could not be understood, one sentence each."""
+    """What is set; the lines of the .env file that could not be understood, and what else is amiss: a sentence each."""
 
     values: Mapping[str, str] = field(repr=False)
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def variables(environ: Mapping[str, str], file: Path) -> Variables:
@@ -35,10 +38,13 @@ def variables(environ: Mapping[str, str], file: Path) -> Variables:
         return Variables(environ)
     try:
         text = file.read_text("utf-8-sig", "surrogateescape")
+        exposed = os.name == "posix" and bool(file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except OSError as error:
         return Variables(environ, (f"{file.name}: cannot be read: {error.strerror}",))
     found = parse(text, file.name)
-    return Variables({**found.values, **environ}, found.problems)
+    keys = exposed and any(name.endswith("_KEY") for name in found.values)
+    warnings = (f"{file.name} holds keys and can be read by others: run chmod 600 {file.name}.",) if keys else ()
+    return Variables({**found.values, **environ}, found.problems, warnings)
 
 
 def parse(text: str, name: str = ENV_FILE) -> Variables:

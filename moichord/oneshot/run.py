@@ -111,6 +111,8 @@ def _settings(found: Variables, voice: Voice) -> Settings:
         settings = from_environment(found.values)
     except ConfigurationInvalid as error:
         raise ConfigurationInvalid([*error.problems, *found.problems], remedy=error.remedy) from error
+    for warning in found.warnings:
+        voice.warn(warning)
     for problem in found.problems:
         voice.warn(f"{problem}; this line is left out.")
     return settings

@@ -90,7 +90,8 @@ def exit_code(error: MoichordError | OSError) -> int:
 def in_variables(text: str) -> str:
     """`text` with the variables of the environment where it names keys of a configuration file."""
     for name, (block, key) in ENVIRONMENT.items():
-        text = re.sub(rf"\b{block}\.{key}\b", name, text)
+        also = rf"(?: and {block}\.key_header|_header)?" if key == "key" else ""  # no variable names the header
+        text = re.sub(rf"\b{block}\.{key}{also}\b", name, text)
     return text
 
 

@@ -4,6 +4,7 @@ Owns their wiring and their life. It must not know how requests are read (exchan
 `UsageRefused` leaves it for an address that is not loopback, `OSError` for a port in use or an unwritable record.
 """
 
+import errno
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -70,9 +71,17 @@ class StandInApis:
         self.requests = RequestLog(self._record, self._on_record)
         try:
             self.up()
-        except OSError:
+        except OSError as error:
             self.requests.close()
-            raise
+            if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                raise
+            taken = (
+                "is in use by another program" if error.errno == errno.EADDRINUSE else "may not be used by this user"
+            )
+            raise UsageRefused(
+                f"Port {self._address[1]} of {self._address[0]} {taken}.",
+                remedy="Choose another one with --port, or leave it out: then a free one is found.",
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:

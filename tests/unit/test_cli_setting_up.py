@@ -110,8 +110,10 @@ def test_check_offline_asks_no_server(here: Path, monkeypatch: pytest.MonkeyPatc
         set_environment(monkeypatch, apis)
         capsys.readouterr()
         assert main(["check", "--offline", "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert main(["check", "--offline"]) == 0
         assert len(apis.requests) == 0
-    report = json.loads(capsys.readouterr().out)
+    assert "The three servers were not asked (--offline)." in capsys.readouterr().out
     assert (report["version"], report["ok"]) == (1, True)
     assert {"name", "result", "text", "remedy"} == {key for one in report["findings"] for key in one}
 

@@ -2,7 +2,11 @@
 
 import json
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+
+import pytest
 
 from moichord import __version__
 from moichord.ending import CANCELLED
@@ -122,11 +126,21 @@ def test_its_text_is_plain_ascii_json_whatever_names_and_replies_hold() -> None:
     assert back["images"][0]["reply"] == {"Größe": "\ud800"}
 
 
+@pytest.fixture
+def in_zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as during:
+        during.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_zurich")
 def test_a_failed_sample_says_first_what_is_wrong_and_then_what_to_do() -> None:
     lines = failed_text(FAILED, [STORED]).splitlines()
     assert lines[:3] == ["slide.dcm is cut off.", "Export it again.", ""]
     assert "Sample:     S1 (attempt 2)" in lines
-    assert "Ended:      2023-11-14T22:15:00.500+00:00 (UTC), failed, at the step upload" in lines
+    assert "Ended:      2023-11-14 23:15:00 (UTC+01:00), failed, at the step upload" in lines
     assert "    moichord retry S1" in lines
 
 

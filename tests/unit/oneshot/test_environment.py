@@ -69,3 +69,15 @@ def test_no_file_or_a_folder_of_its_name_sets_nothing(tmp_path: Path) -> None:
 
 def test_what_is_set_does_not_show_itself() -> None:
     assert "hidden" not in repr(parse("U_KEY=hidden"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "warned"),
+    [(0o644, "U_KEY=k", True), (0o640, "U_KEY=k", True), (0o600, "U_KEY=k", False), (0o644, "U_URL=u", False)],
+)
+def test_keys_that_others_can_read_are_warned_of(tmp_path: Path, mode: int, text: str, warned: bool) -> None:
+    file = tmp_path / ".env"
+    file.write_text(text)
+    file.chmod(mode)
+    said = (".env holds keys and can be read by others: run chmod 600 .env.",) if warned else ()
+    assert variables({}, file).warnings == said

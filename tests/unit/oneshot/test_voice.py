@@ -44,7 +44,8 @@ def test_every_ending_has_its_exit_code(error: MoichordError | OSError, code: in
 
 def test_keys_of_a_configuration_file_become_variables() -> None:
     text = "Check metadata.url, upload.key, analytics.key_header and upload.tls."
-    assert in_variables(text) == "Check MD_URL, U_KEY, analytics.key_header and upload.tls."
+    assert in_variables(text) == "Check MD_URL, U_KEY, A_KEY and upload.tls."
+    assert in_variables("Check upload.key and upload.key_header.") == "Check U_KEY."
 
 
 def ended(
@@ -75,7 +76,7 @@ def test_what_a_server_wrote_is_shown_to_the_person_and_kept_from_the_log(
 ) -> None:
     lines = ended(TriesEnded(OUTAGE, 3), capsys, log_is_seen=True)
     assert lines[:2] == ["moichord: No. Given up after 3 tries.", "  The server wrote: Patient Rex?"]
-    assert lines[2].startswith("  Check U_KEY and upload.key_header. Run the same command again")
+    assert lines[2].startswith("  Check U_KEY. Run the same command again")
     assert "Rex" not in caplog.text
 
 

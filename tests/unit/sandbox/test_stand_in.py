@@ -402,3 +402,14 @@ def test_a_line_that_is_still_being_written_is_left_out(tmp_path: Path) -> None:
     whole = Received(Api.UPLOAD, 1.0, "POST", "/instances", patient_id="\udcff")
     file.write_bytes(whole.to_line() + whole.to_line()[:-5])
     assert read_record(file) == [whole]
+
+
+def test_a_port_that_another_program_uses_is_said_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(UsageRefused, match=f"Port {port} of 127.0.0.1 is in use") as refused,
+            StandInApis(port=port),
+        ):
+            pass
+    assert "--port" in str(refused.value.remedy)
