@@ -41,7 +41,7 @@ analytics: {{url: "{analytics}", key: {{env: A_KEY}}}}
 retry: {{first_delay: 50ms, max_delay: 1s}}
 archive: {{images: {images}, retention: {{{retention}}}}}
 workers: 1
-web: {enabled: false}
+web: {{enabled: false}}
 """
 
 

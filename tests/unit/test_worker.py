@@ -115,7 +115,7 @@ def test_a_mistake_of_moichords_own_fails_no_sample_that_is_sent_whole(lab: Hous
 
     lab.script = broken
     lab.drop("S1")
-    lab.run(30 * 24 * 3600)
+    lab.run(5 * 24 * 3600)
     waiting = lab.newest("S1")
     assert (waiting.state, waiting.step, waiting.reason) == (State.WAITING, Step.ANALYTICS, UNFORESEEN)
     asked = lab.calls_to(Api.ANALYTICS)
