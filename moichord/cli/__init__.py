@@ -5,6 +5,7 @@
     running      run, process
     detaching    daemon start, stop, status
     looking      status, history
+    reconciling  reconcile
     asking       retry, cancel, pause, resume
     rehearsing   sandbox, demo
 
@@ -23,7 +24,7 @@ from pathlib import Path
 import click
 
 from moichord import __version__
-from moichord.cli import asking, detaching, looking, rehearsing, running, setting_up
+from moichord.cli import asking, detaching, looking, reconciling, rehearsing, running, setting_up
 from moichord.cli.entrance import Entrance, tell
 from moichord.errors import MoichordError
 
@@ -64,7 +65,7 @@ def commands(context: click.Context, config: Path | None, verbose: bool, quiet: 
     context.obj = Entrance(config, dict(os.environ), verbose=verbose, quiet=quiet, colour=not plain)
 
 
-for room in (setting_up, running, detaching, looking, asking, rehearsing):
+for room in (setting_up, running, detaching, looking, reconciling, asking, rehearsing):
     for command in room.COMMANDS:
         commands.add_command(command)
 

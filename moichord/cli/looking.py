@@ -165,7 +165,7 @@ def history(entrance: Entrance, sample: str | None, since: str | None, as_json: 
     """Everything that happened: to all samples, or to one SAMPLE."""
     from moichord.status import report, timeline
 
-    seconds = None if since is None else _seconds(since)
+    seconds = None if since is None else seconds_of(since)
     with entrance.state() as state:
         now = state.clock.now()
         after = None if seconds is None else now - seconds
@@ -183,7 +183,8 @@ def history(entrance: Entrance, sample: str | None, since: str | None, as_json: 
         entrance.say("Nothing happened in that time.")
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
+    """What `--since` means. Raises BadParameter."""
     from moichord.config.values import duration
 
     try:

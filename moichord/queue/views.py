@@ -59,6 +59,18 @@ class Detail:
     events: list[Event]
 
 
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest submission of a sample ID, in short. `reason` says why it waits or how it ended."""
+
+    sample_id: str
+    attempt_number: int
+    state: State
+    reason: str | None
+    taken_at: float
+    finished_at: float | None
+
+
 class Views:
     """Questions about the state."""
 
@@ -101,6 +113,15 @@ class Views:
         wanted = select(submissions).where(those, _IS_NEWEST).order_by(s.taken_at)
         with self._database.read() as connection:
             return _submissions(connection, wanted)
+
+    def newest_of_each(self, since: float | None) -> list[Newest]:
+        """The newest submission of every sample ID; with `since`, of those that were taken after that time only."""
+        s = submissions.c
+        wanted = select(s.sample_id, s.attempt_number, s.state, s.reason, s.taken_at, s.finished_at).where(_IS_NEWEST)
+        if since is not None:
+            wanted = wanted.where(s.taken_at >= since)
+        with self._database.read() as connection:
+            return [Newest(row[0], row[1], State(row[2]), *row[3:]) for row in connection.execute(wanted)]
 
     def detail(self, uuid: str) -> Detail:
         """All about the submission `uuid`."""

@@ -1,0 +1,102 @@
+"""A list of expected samples, and what became of them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moichord.cli import main
+from moichord.config import example
+from moichord.queue.arrivals import Arrival
+from moichord.queue.views import Newest
+from moichord.sample import State, Step
+from moichord.status.reconcile import expected_ids, reconcile, summary
+from tests.unit.status.lab import NOON, Lab
+
+Said = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (b"", []),
+        (b"\n \n# only a comment\n", []),
+        (b"MO-1\nMO-2\r\n\nMO-1\n", ["MO-1", "MO-2"]),
+        (b"\xef\xbb\xbfsample_id,species\nMO-1,dog\nMO-2,cat\n", ["MO-1", "MO-2"]),
+        (b'"MO-1";"dog, small"\n"MO-2";cat\n', ["MO-1", "MO-2"]),
+        (b"MO-1\tdog\n  MO-2 \tcat\n", ["MO-1", "MO-2"]),
+        ("ID\r\nMO-1\r\n".encode("utf-16"), ["MO-1"]),
+        (b"caf\xe9\n", ["caf\udce9"]),
+        (b"MO-1\x00\n", ["MO-1"]),
+    ],
+)
+def test_a_list_is_a_name_a_line_or_the_first_column_of_a_table(content: bytes, names: list[str]) -> None:
+    assert expected_ids(content) == names
+
+
+def newest(name: str, state: State) -> Newest:
+    return Newest(name, 1, state, None, NOON, None)
+
+
+def test_every_sample_is_of_one_kind() -> None:
+    known = [newest(str(state), state) for state in State if state is not State.RECEIVING]
+    arriving = [
+        Arrival("done", "done", "so", "m", NOON, NOON, 1, 1, 1),
+        Arrival("?", None, "so", "m", NOON, NOON, 1, 1, 1),
+    ]
+    result = reconcile(["done", "ready", "failed", "nowhere", "cancelled"], known, arriving)
+    kinds = {kind: [one.sample_id for one in result.of(kind)] for kind in ("missing", "failed", "waiting", "done")}
+    assert kinds == {
+        "missing": ["nowhere"],
+        "failed": ["failed", "cancelled"],
+        "waiting": ["done", "ready"],
+        "done": [],
+    }
+    assert [one.sample_id for one in result.unexpected] == ["processing", "waiting"]
+    assert summary(result) == "5 expected: 2 waiting, 2 failed, 1 missing; 2 unexpected"
+
+
+@pytest.fixture
+def here(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with a configuration, whose state knows three samples."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MOICHORD_CONFIG", raising=False)
+    (tmp_path / "moichord.yaml").write_text(example(tmp_path, lab.state))
+    lab.ended(lab.processing("MO-1"), State.FAILED, "It was broken.")
+    lab.ended(lab.processing("MO-1", Step.ARCHIVE), State.DONE)
+    lab.ended(lab.processing("MO-2"), State.FAILED, "It is broken.")
+    lab.arriving("MO-3", "waiting for COMPLETE")
+    yield tmp_path
+
+
+def test_a_missing_sample_is_named_and_the_exit_code_is_3(here: Path, capsys: Said) -> None:
+    (here / "list").write_text("MO-1\nMO-2\nMO-4\n")
+    assert main(["reconcile", "list"]) == 3
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert words[0] == ["missing", "MO-4"]
+    assert words[1][:2] == ["failed", "MO-2"]
+    assert words[2][:3] == ["unexpected", "MO-3", "receiving"]
+    assert " ".join(words[3]) == "3 expected: 1 done, 1 failed, 1 missing; 1 unexpected."
+
+
+def test_the_report_is_json_on_request_and_the_exit_code_0_when_nothing_is_missing(here: Path, capsys: Said) -> None:
+    (here / "list").write_text("MO-1\n")
+    assert main(["reconcile", "list", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["counts"] == {"expected": 1, "missing": 0, "failed": 0, "waiting": 0, "done": 1, "unexpected": 2}
+    assert report["done"][0]["attempt_number"] == 2
+
+
+def test_what_came_long_ago_does_not_count_with_since(here: Path, capsys: Said) -> None:
+    (here / "list").write_text("MO-1\n")
+    assert main(["reconcile", "list", "--since", "7d", "--json"]) == 3
+    report = json.loads(capsys.readouterr().out)
+    assert [one["sample_id"] for one in report["missing"]] == ["MO-1"]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_list_without_samples_is_wrong_usage(capsys: Said) -> None:
+    Path("list").touch()
+    assert main(["reconcile", "list"]) == 2
+    assert "names no sample" in capsys.readouterr().err
