@@ -1,0 +1,67 @@
+"""Bodies and parcels for the tests of the upload protocols."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from moichord.apis.bodies import Body, BytesBody
+from moichord.apis.upload import Instance, Parcel
+
+UID = "1.2.840.1"
+CONTENT = bytes(range(256)) * 20
+
+
+def instance(
+    content: bytes = CONTENT, uid: str = UID, *, maybe_stored: bool = False, patient_id: str | None = None
+) -> Instance:
+    return Instance(BytesBody(content), uid, maybe_stored=maybe_stored, patient_id=patient_id)
+
+
+def parcel(*instances: Instance, accept_already_stored: bool = True, **fields: str) -> Parcel:
+    chosen = instances or (instance(),)
+    return Parcel(chosen, "key-1", accept_already_stored, headers={"X-Lab": "north"}, fields=fields)
+
+
+def whole(body: Body, block: int = 1 << 20) -> bytes:
+    """Everything that a body gives, read in blocks of this size; it must be as long as it says."""
+    stream = body.open()
+    pieces = []
+    while piece := bytes(stream.read(block)):
+        assert len(piece) <= block
+        pieces.append(piece)
+    stream.close()
+    content = b"".join(pieces)
+    assert len(content) == body.length
+    return content
+
+
+@dataclass(frozen=True)
+class OnlyLength:
+    """A body of which nobody may read a byte."""
+
+    length: int
+
+    def open(self) -> Any:
+        raise AssertionError("it was opened")
+
+
+class FileBody:
+    """A file on disk, streamed through one buffer."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.length = path.stat().st_size
+        self._buffer = memoryview(bytearray(1 << 20))
+        self._file: Any = None
+
+    def open(self) -> Self:
+        self._file = self.path.open("rb", buffering=0)
+        return self
+
+    def read(self, size: int, /) -> memoryview:
+        count = os.readv(self._file.fileno(), [self._buffer[:size]])
+        return self._buffer[:count]
+
+    def close(self) -> None:
+        self._file.close()
