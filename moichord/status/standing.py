@@ -4,7 +4,9 @@ Owns the gathering. It must not know how it is worded or drawn. Errors: `OSError
 """
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,15 @@ from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Overview, Views
 from moichord.sample import Api, State, Submission
 from moichord.status.phrases import MOICHORD
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A file system: which of moichord's folders lie there, the bytes that are free and all that it has."""
+
+    folders: tuple[str, ...]
+    free: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,17 @@ def look(
         taken_out=len(ended) - len(attention),
         command=command,
     )
+
+
+def disks(places: Mapping[str, Path]) -> list[Disk]:
+    """The file systems of these folders, each once; one that cannot be asked is left out. It may wait for a share."""
+    found: dict[int, Disk] = {}
+    for name, path in places.items():
+        with suppress(OSError):
+            device, usage = path.stat().st_dev, shutil.disk_usage(path)
+            others = found[device].folders if device in found else ()
+            found[device] = Disk((*others, name), usage.free, usage.total)
+    return list(found.values())
 
 
 def _still_lies(failed: Path, submission: Submission) -> bool:

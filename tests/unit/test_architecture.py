@@ -81,6 +81,7 @@ LIBRARIES = {
     "click": {"cli"},
     "daemon": {"daemonize"},
     "jmespath": {"tag_rules"},
+    "prometheus_client": {"status.metrics"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "pydicom": {"dicom", "sandbox", "status"},
