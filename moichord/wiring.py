@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from moichord.apis.analytics import AnalyticsApi
+from moichord.apis.bandwidth import Bandwidth, Line
 from moichord.apis.http import Client, Deadlines, Endpoint, Tls
 from moichord.apis.metadata import MetadataApi
 from moichord.apis.upload import Uploader
@@ -73,17 +74,28 @@ def _pem_files(block: Metadata | Upload | Analytics) -> tuple[Path | None, Path 
     return block.tls.ca_file, block.tls.client_cert, block.tls.client_key
 
 
-def clients(settings: Settings, clock: Clock, pulse: Pulse | None = None) -> Clients:
-    """One client for each API that is switched on, with a kept connection for each thread that may use it."""
+def clients(settings: Settings, clock: Clock, pulse: Pulse | None = None, line: Line | None = None) -> Clients:
+    """One client for each API that is switched on, with a kept connection for each thread that may use it.
+
+    `line` is what uploads share their bandwidth on; clients of other settings may share it too.
+    """
     sizes = {
         Api.METADATA: settings.workers,
         Api.UPLOAD: settings.upload.concurrency + 2,
         Api.ANALYTICS: settings.workers,
     }
+    limit = settings.upload.bandwidth_limit
+    limits = {} if limit is None else {Api.UPLOAD: Bandwidth(limit, line or Line())}
     return {
-        api: Client(endpoint, clock=clock, pool_size=sizes[api], pulse=pulse)
+        api: Client(endpoint, clock=clock, pool_size=sizes[api], pulse=pulse, bandwidth=limits.get(api))
         for api, endpoint in endpoints(settings).items()
     }
+
+
+def connector(clock: Clock, pulse: Pulse) -> Callable[[Settings], Clients]:
+    """Makes `clients` again and again, for settings that change; all of them share one line."""
+    line = Line()
+    return lambda settings: clients(settings, clock, pulse, line)
 
 
 def equipment(

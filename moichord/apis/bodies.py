@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from moichord.apis.bandwidth import Bandwidth
 from moichord.apis.exchange import Exchange
 from moichord.errors import SampleFailure
 
@@ -108,13 +109,16 @@ class BodyFailed(Exception):
 
 
 class Outgoing:
-    """A body while it is being sent: opened for this try, counted, and held to its length."""
+    """A body while it is being sent: opened for this try, counted, held to its length and to the bandwidth."""
 
-    def __init__(self, body: Body, exchange: Exchange, progress: Progress | None) -> None:
+    def __init__(
+        self, body: Body, exchange: Exchange, progress: Progress | None, bandwidth: Bandwidth | None = None
+    ) -> None:
         self.exchange = exchange
         self._length = body.length
         self._stream = body.open()
         self._progress = progress
+        self._bandwidth = bandwidth
         self._given = 0
         exchange.body_complete = body.length == 0
 
@@ -131,6 +135,8 @@ class Outgoing:
                 self._progress(self._given)
             if self._given < self._length and self.exchange.refused_early():
                 return b""
+        if self._bandwidth is not None:
+            size = self._bandwidth.largest(size if size >= 0 else self._length)
         try:
             with self.exchange.pulse.share("the body of a request"):
                 block = self._stream.read(size)
@@ -142,5 +148,7 @@ class Outgoing:
                 f"A file changed while it was being sent: {self._given} bytes came instead of {self._length}.",
                 remedy="Drop the sample again once nothing writes to it any more.",
             )
+        if self._bandwidth is not None and block:
+            self.exchange.pause(self._bandwidth.book(len(block), self.exchange.clock.monotonic()))
         self.exchange.body_complete = not block
         return block

@@ -7,6 +7,7 @@ socket raises.
 
 import socket
 import ssl
+import threading
 from contextlib import suppress
 from typing import Protocol
 
@@ -41,17 +42,23 @@ class Exchange:
         self.phase = Phase.CONNECTING
         self.began = False
         self.body_complete = False
-        self.stopped = False
         self._stalled = False
         self._limits = limits
         self.pulse = pulse or Pulse(clock)
+        self.clock = clock
         self._monotonic = clock.monotonic
+        self._stop = threading.Event()
         self._heard = bytearray()
         self._connect_by = clock.monotonic() + limits.connect
         self._overdue_at = None if limits.total is None else clock.monotonic() + limits.total
         self._deadline = self._overdue_at
         self._socket: socket.socket | None = None
         self._duplicate: socket.socket | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is to end before its answer has come."""
+        return self._stop.is_set()
 
     @property
     def overdue(self) -> bool:
@@ -86,6 +93,13 @@ class Exchange:
         """The server has stopped reading: what it has to say about that must be here already."""
         self._stalled = True
 
+    def pause(self, seconds: float) -> None:
+        """Send nothing for that long: no fault of the server's, whose time begins with the next piece."""
+        if seconds > 0:
+            self.pulse.beat(seconds)
+            self.clock.wait(self._stop, seconds)
+            self._refuse_if_stopped()
+
     def send_timeout(self) -> float:
         """Seconds that the next piece may take; raises TimeoutError if there are none left."""
         return self._bounded(self._limits.read if self._limits.stall is None else self._limits.stall)
@@ -106,7 +120,7 @@ class Exchange:
 
     def stop(self) -> None:
         """End the exchange from another thread: whoever waits on its socket wakes up and fails."""
-        self.stopped = True
+        self._stop.set()
         if self._socket is not None:
             # Not SSLSocket.shutdown: it takes the TLS layer off the socket while its thread still uses it.
             with suppress(OSError):  # it may have ended by itself

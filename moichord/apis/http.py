@@ -21,6 +21,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from moichord.apis.answers import SERVER, failure_of_fault, shown_address
+from moichord.apis.bandwidth import Bandwidth
 from moichord.apis.bodies import Body, BodyFailed, BytesBody, Outgoing, Progress
 from moichord.apis.exchange import Exchange
 from moichord.apis.faults import fault_of
@@ -97,11 +98,18 @@ class Client:
     """
 
     def __init__(
-        self, endpoint: Endpoint, *, clock: Clock | None = None, pool_size: int = 4, pulse: Pulse | None = None
+        self,
+        endpoint: Endpoint,
+        *,
+        clock: Clock | None = None,
+        pool_size: int = 4,
+        pulse: Pulse | None = None,
+        bandwidth: Bandwidth | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._pulse = pulse or Pulse(self.clock)
+        self._bandwidth = bandwidth
         self._template = _template(endpoint)
         self._session = _session(pool_size)
         weakref.finalize(self, self._session.close)
@@ -126,7 +134,7 @@ class Client:
         Raises ApiOutage or ApiTransient if there is no answer, Stopped after `stop_now`, and what the body raises.
         """
         whole = BytesBody(body) if isinstance(body, bytes) else body
-        with self._exchange() as exchange, Outgoing(whole, exchange, progress) as outgoing:
+        with self._exchange() as exchange, Outgoing(whole, exchange, progress, self._bandwidth) as outgoing:
             request = self._template.copy()
             request.method = method or request.method
             request.headers.update(headers or {})

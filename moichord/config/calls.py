@@ -121,6 +121,9 @@ class Upload(Block):
         "accept", "When the server had an image before this submission sent it: accept (and note it) or fail."
     )
     concurrency: kinds.Workers = entry(4, "Images sent at once, of all samples together.")
+    bandwidth_limit: kinds.PositiveSize | None = entry(
+        None, "Bytes per second that all uploads may take together, such as 20MiB; null: no limit."
+    )
     timeout: UploadTimeout = entry({}, "An upload may take as long as it moves.")
     tls: Tls = entry({}, TLS)
     proxy: kinds.Proxy | None = entry(None, PROXY, hidden=True)

@@ -53,6 +53,12 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
+def _some(size: int) -> int:
+    if not size:
+        raise ValueError("must be more than nothing")
+    return size
+
+
 def full_path(value: object) -> Path:
     """A path from the root, without `.` and `..` in it."""
     if not isinstance(value, str) or not value:
@@ -237,6 +243,7 @@ def _any_name(name: str) -> str:
 Duration = Annotated[float, BeforeValidator(duration)]
 PositiveDuration = Annotated[float, BeforeValidator(duration), AfterValidator(_positive)]
 Size = Annotated[int, BeforeValidator(size)]
+PositiveSize = Annotated[int, BeforeValidator(size), AfterValidator(_some)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Workers = Annotated[int, Field(ge=1, le=256)]
 FullPath = Annotated[Path, BeforeValidator(full_path)]

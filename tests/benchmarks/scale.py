@@ -94,7 +94,6 @@ class Site:
             "state": str(self.state),
             "watch": {"observer": "native", "min_free_space": "1MiB"},
             **{str(api): nobody for api in Api},
-            "web": {"enabled": False},
         }
         self.config.write_text(yaml.safe_dump(blocks))
 
@@ -238,7 +237,7 @@ class Running:
         address = site.root / "notify"
         address.unlink(missing_ok=True)
         self._listener.bind(str(address))
-        self._hearing = threading.Thread(target=self._hear)
+        self._hearing = threading.Thread(target=self._hear, daemon=True)
         self._hearing.start()
         self._log = site.root / "daemon.log"
         self._log.write_bytes(b"")

@@ -189,7 +189,8 @@ def test_a_mistake_is_told_with_place_key_and_reason(text: str, expected: str) -
             "url: 'https://h', tls: {client_key: /dev/null}",
             "upload.tls.client_key: /dev/null does not exist, or is not",
         ),
-        ("url: 'http://h', bandwidth_limit: 1MiB", "upload.bandwidth_limit: is not a known key"),
+        ("url: 'http://h', bandwidth_limit: 0MiB", "upload.bandwidth_limit: must be more than nothing"),
+        ("url: 'http://h', bandwidth_limit: 20", "upload.bandwidth_limit: must be a size such as"),
     ],
 )
 def test_a_mistake_in_an_api_is_told(block: str, expected: str) -> None:
