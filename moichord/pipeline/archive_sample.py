@@ -9,6 +9,7 @@ digest of its header.
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,20 +41,19 @@ def archive_sample(journal: Journal, equipment: Equipment, folder: Path, tagging
 
 def lay(folder: Path, image: Image, tagging: Tagging, *, update: bool) -> str:
     """Lay one image in its new form (`update`) or leave it as received; SHA-256 of the whole file as sent."""
-    with opened(folder, image.relative_path) as file:
+    with ExitStack() as files:
+        file = files.enter_context(opened(folder, image.relative_path))
         if is_updated(file, image):
             return _sha256(file)
         tagged = _as_planned(file, image, tagging)
         sha256 = tagged.sha256()
-        if not update or tagged.unchanged:
-            return sha256
+        if update and not tagged.unchanged:
 
-    def write(target: BinaryIO) -> None:
-        # Opened again, and closed before the file is replaced: Windows replaces no open file.
-        with opened(folder, image.relative_path) as file:
-            _as_planned(file, image, tagging).write_to(target)
+            def write(target: BinaryIO) -> None:
+                tagged.write_to(target)
+                files.close()  # before the file is replaced: Windows replaces no open file
 
-    replace_file(native(folder, image.relative_path), write)
+            replace_file(native(folder, image.relative_path), write)
     return sha256
 
 

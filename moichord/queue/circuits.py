@@ -9,6 +9,7 @@ follows each commit and never runs ahead of it.
 
 import logging
 import threading
+from collections import Counter
 from dataclasses import asdict
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -32,7 +33,7 @@ _ONE = select(circuits).where(circuits.c.api == bindparam("of"))
 _COUNT_SUCCESS = (
     update(circuits)
     .where(circuits.c.api == bindparam("of"), circuits.c.open_since.is_(None), circuits.c.failures == 0)
-    .values(successes=circuits.c.successes + 1)
+    .values(successes=circuits.c.successes + bindparam("more"))
 )
 _WRITE = (
     update(circuits)
@@ -124,7 +125,7 @@ class Circuits:
 
     def succeeded(self, connection: Connection, api: Api) -> bool:
         """A request was answered well; say whether that closed an open circuit."""
-        if connection.execute(_COUNT_SUCCESS, {"of": str(api)}).rowcount == 1:
+        if self._counted(connection, api, 1):
             return False
         before = self.read(connection, api)
         self._write(connection, outage.succeeded(before))
@@ -135,6 +136,16 @@ class Circuits:
         connection.execute(_END_PROBE, {"at_api": str(api)})
         after_commit(connection, lambda: log.warning("the %s API answers again", api))
         return True
+
+    def succeeded_often(self, connection: Connection, apis: list[Api]) -> None:
+        """Each of these answered a request well, once for each time it is named."""
+        for api, times in Counter(apis).items():
+            if not self._counted(connection, api, times):
+                self.succeeded(connection, api)
+
+    def _counted(self, connection: Connection, api: Api, times: int) -> bool:
+        """Count good answers of an API with which nothing is amiss; False if something is."""
+        return connection.execute(_COUNT_SUCCESS, {"of": str(api), "more": times}).rowcount == 1
 
     def failed(self, connection: Connection, failure: ApiFailure, submission: str) -> tuple[Circuit, Circuit]:
         """A request failed; the circuit before and after it."""

@@ -1,8 +1,9 @@
 """The state's connections: one writer thread that commits what has gathered, and readers of their own.
 
 Owns transactions. It must not know what the statements mean. A unit of work is a function of a connection that does
-nothing but execute statements: if one unit of a gathered commit fails, the others are run again without it. What is
-to change in memory it leaves to `after_commit`, so that memory never runs ahead of the disk.
+nothing but execute statements: if one unit of a gathered commit fails, the others are run again without it. Those that
+are alike (`units.Alike`) are one statement. What is to change in memory a unit leaves to `after_commit`, so that memory
+never runs ahead of the disk.
 Errors: StateUnusable when the database cannot be opened, UsageRefused when there is none, StateUnwritable when a
 commit fails or the state cannot be opened or read for now (disk full, I/O error), and whatever a unit raises.
 """
@@ -20,22 +21,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, ProgrammingError
-from sqlalchemy.pool import NullPool
 
 from moichord.clock import Clock, SystemClock
 from moichord.errors import StateUnusable, StateUnwritable, UsageRefused
 from moichord.pulse import Pulse
-from moichord.queue import files, migrations
+from moichord.queue import connections, files, migrations
+from moichord.queue.units import Unit, carried_out
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-Unit = Callable[[Connection], Any]
 
-BUSY_SECONDS = 30
-COMMIT_SECONDS = 4.0 * BUSY_SECONDS
+COMMIT_SECONDS = 4.0 * connections.BUSY_SECONDS
 UNITS_PER_COMMIT = 256
 # https://www.sqlite.org/rescode.html: the low byte of a code is what it extends.
 _PRIMARY_CODE = 0xFF
@@ -57,8 +56,8 @@ class Database:
         self.path = path
         self._clock = clock or SystemClock()
         self._pulse = pulse or Pulse(self._clock)
-        self._engine = _engine(path, writing=True)
-        self._readers = _engine(path, writing=False)
+        self._engine = connections.engine(path, writing=True)
+        self._readers = connections.engine(path, writing=False)
         self._units: queue.SimpleQueue[tuple[Unit, Future[Any]] | None] = queue.SimpleQueue()
         self._along: deque[Unit] = deque()
         self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
@@ -72,7 +71,7 @@ class Database:
         files.make_private(self.path)
         try:
             with self._engine.connect() as connection:
-                _let_tables_go(connection)
+                connections.let_tables_go(connection)
                 with connection.begin():
                     migrations.migrate(connection, self.path, self._clock.now())
                     state_uuid = migrations.fact(connection, "state_uuid")
@@ -212,7 +211,7 @@ class Database:
             acts: list[Callable[[], None]] = []
             connection.info[_ACTS] = acts
             with self._pulse.within(COMMIT_SECONDS, "writes the state"), connection.begin():
-                results = [unit(connection) for unit, _ in gathered]
+                results = carried_out(connection, [unit for unit, _ in gathered])
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the unit's caller, not to this thread
             self._require_idle()
             if len(gathered) > 1:
@@ -279,41 +278,3 @@ def _unwritable(done: str, error: DBAPIError) -> StateUnwritable:
         f"The state could not be {done}: {error.orig}",
         remedy="Check free space and the health of the disk that holds the state.",
     )
-
-
-def _let_tables_go(connection: Connection) -> None:
-    """A table that is made anew must not take rows of others along when its old form goes; checked before the commit.
-
-    Only between transactions can this be said (https://www.sqlite.org/foreignkeys.html#fk_enable), and only for this
-    connection.
-    """
-    driver: Any = connection.connection.driver_connection
-    driver.execute("PRAGMA foreign_keys = OFF")
-
-
-def _engine(path: Path, *, writing: bool) -> Engine:
-    options: dict[str, Any] = {"poolclass": NullPool} if writing else {"pool_size": 2, "max_overflow": 20}
-    url = URL.create("sqlite", database=str(path))
-    engine = create_engine(
-        url,
-        connect_args={"timeout": BUSY_SECONDS},
-        hide_parameters=True,  # they hold patients' data, and errors are logged
-        **options,
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        # SQLAlchemy's begin event, not the driver, starts transactions: the driver would start them late.
-        connection.isolation_level = None
-        connection.execute("PRAGMA foreign_keys = ON")
-        if writing:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        else:
-            connection.execute("PRAGMA query_only = ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-    return engine

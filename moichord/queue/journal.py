@@ -8,26 +8,26 @@ Where no side effect lies between a result and the next intent, both are one com
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from moichord import retry
 from moichord.errors import ApiFailure, ApiOutage, Stopped
+from moichord.queue.beginnings import go_to
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly, exactly_one, image_of, image_row, step_of
 from moichord.queue.schema import images, steps, submissions
 from moichord.queue.timekeeping import Timekeeper
+from moichord.queue.units import Alike
 from moichord.retry import Record
 from moichord.sample import Acknowledgement, Api, Image, Step, StepRecord, Submission
-
-_API_OF = {Step.METADATA: Api.METADATA, Step.UPLOAD: Api.UPLOAD, Step.ANALYTICS: Api.ANALYTICS}
 
 _PROGRESS = update(submissions).where(submissions.c.uuid == bindparam("of")).values(crashes=0)
 _STEPS_OF = select(steps).where(steps.c.submission == bindparam("of"))
 _STEP = _STEPS_OF.where(steps.c.step == bindparam("at_step"))
-_BEGIN = steps.insert()
 _FINISH = (
     update(steps)
     .where(steps.c.submission == bindparam("of"), steps.c.step == bindparam("at_step"))
@@ -39,7 +39,6 @@ _COUNT_REQUEST = (
     .values(requests=steps.c.requests + 1)
 )
 _AT_STEP = update(submissions).where(submissions.c.uuid == bindparam("of")).values(step=bindparam("at_step"))
-_HELD = select(submissions.c.held_seconds).where(submissions.c.uuid == bindparam("of"))
 _SEEN = (
     update(submissions)
     .where(submissions.c.uuid == bindparam("of"))
@@ -102,7 +101,8 @@ class QueueJournal:
 
     def begin(self, step: Step) -> None:
         """Intent: `step` is about to be done for the first time."""
-        self._database.write(lambda connection: self._begin(connection, step))
+        of = self.submission.uuid
+        self._database.write(lambda connection: go_to(connection, of, step, self._time.now(connection)))
 
     def advance(self, step: Step, result: Any, begins: Step | None, planned: Sequence[Image] | None = None) -> None:
         """Result of `step`, its images where it is the tags step, and the intent of the next step: one commit."""
@@ -118,29 +118,13 @@ class QueueJournal:
             exactly_one(connection.execute(_FINISH, values).rowcount, of, f"finish {step}")
             self._clear_suspicion(connection)
             if begins is not None:
-                self._begin(connection, begins)
+                go_to(connection, of, begins, now)
 
-        self._database.write(unit)
-
-    def _begin(self, connection: Connection, step: Step) -> None:
-        of = self.submission.uuid
-        if connection.execute(_STEP, {"of": of, "at_step": str(step)}).first() is None:
-            api = _API_OF.get(step)
-            seen = 0 if api is None else self._circuits.read(connection, api).successes
-            row = {
-                "submission": of,
-                "step": str(step),
-                "started_at": self._time.now(connection),
-                "held_before": connection.execute(_HELD, {"of": of}).scalar_one(),
-                "tries": 0,
-                "failures": 0,
-                "successes_seen": seen,
-                "outage_turns": 0,
-                "outage_successes": 0,
-                "requests": 0,
-            }
-            connection.execute(_BEGIN, row)
-        connection.execute(_AT_STEP, {"of": of, "at_step": str(step)})
+        if step is Step.ARCHIVE:
+            # The decision how it ended follows at once; what is archived is recognised if that never came.
+            self._database.write_along(unit)
+        else:
+            self._database.write(unit)
 
     def images(self) -> list[Image]:
         with self._database.read() as connection:
@@ -186,12 +170,12 @@ class QueueJournal:
         """Intent of one request that is not an image's."""
         # The step's beginning is committed; how often it asked may be written with its answer.
         values = {"of": self.submission.uuid, "at_step": str(step)}
-        self._database.write_along(lambda connection: connection.execute(_COUNT_REQUEST, values))
+        self._database.write_along(Alike(_count_requests, [values]))
 
     def answered(self, api: Api) -> None:
         """A request to `api` was answered well."""
         if self._circuits.is_steady(api):
-            self._database.write_along(lambda connection: self._circuits.succeeded(connection, api))
+            self._database.write_along(Alike(self._circuits.succeeded_often, [api]))
         else:
             self._database.write(lambda connection: self._circuits.succeeded(connection, api))
 
@@ -213,24 +197,19 @@ class QueueJournal:
 
     def sending(self, *images: Image) -> None:
         """Intent: the first byte of the request that brings `images` is about to go out."""
-
-        def unit(connection: Connection) -> None:
-            changed = connection.execute(_SENDING, _numbers(images)).rowcount
-            exactly(len(images), changed, self.submission.uuid, "send an image")
-
-        self._database.write(unit)
+        self._database.write(Alike(_intend_to_send, _numbers(images)))
 
     def not_sent(self, *images: Image) -> None:
         """The request of `images` that was intended has not gone out."""
         if not images:
             return
         # Written along: if it is lost, the server is thought to have had that request.
-        self._database.write_along(lambda connection: connection.execute(_NOT_DONE, _numbers(images)))
+        self._database.write_along(Alike(_take_back, _numbers(images)))
 
     def acknowledged(self, *acknowledgements: Acknowledgement) -> None:
         """Result: the server has these images; never sent again. One commit: all of them or none."""
         now = self._time.clock.now()
-        values = [
+        rows = [
             {
                 "which": one.image.number,
                 "now": now,
@@ -241,14 +220,13 @@ class QueueJournal:
             }
             for one in acknowledgements
         ]
+        request = _Answered(self._circuits, rows)
 
         def unit(connection: Connection) -> None:
-            changed = connection.execute(_ACKNOWLEDGED, values).rowcount
-            exactly(len(values), changed, self.submission.uuid, "acknowledge an image")
+            _acknowledge(connection, [request])
             self._clear_suspicion(connection)
-            self._circuits.succeeded(connection, Api.UPLOAD)
 
-        self._database.write(unit)
+        self._database.write(unit if self.submission.crashes else Alike(_acknowledge, [request]))
 
     def _clear_suspicion(self, connection: Connection) -> None:
         """What has brought a sample further has not broken moichord off."""
@@ -262,7 +240,7 @@ class QueueJournal:
     def archived(self, image: Image, sha256: str) -> None:
         """Result: `image` lies as it is to be kept; SHA-256 of the whole file as sent."""
         # Written along: an image that lies there in its new form is recognised, and its digest taken again.
-        self._database.write_along(self._on_image(_ARCHIVED, image, {"digest": sha256}, "archive an image"))
+        self._database.write_along(Alike(_note_archived, [{"which": image.number, "digest": sha256}]))
 
     def _on_image(
         self, statement: Any, image: Image, values: Mapping[str, Any], what: str
@@ -272,6 +250,40 @@ class QueueJournal:
             exactly_one(changed, self.submission.uuid, what)
 
         return unit
+
+
+def _count_requests(connection: Connection, rows: list[Any]) -> None:
+    connection.execute(_COUNT_REQUEST, rows)
+
+
+def _intend_to_send(connection: Connection, rows: list[Any]) -> None:
+    exactly(len(rows), connection.execute(_SENDING, rows).rowcount, _of_images(rows), "send an image")
+
+
+def _take_back(connection: Connection, rows: list[Any]) -> None:
+    connection.execute(_NOT_DONE, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """An upload request that was answered well: the rows of its images."""
+
+    circuits: Circuits
+    rows: list[dict[str, Any]]
+
+
+def _acknowledge(connection: Connection, requests: list[_Answered]) -> None:
+    rows = [row for request in requests for row in request.rows]
+    exactly(len(rows), connection.execute(_ACKNOWLEDGED, rows).rowcount, _of_images(rows), "acknowledge an image")
+    requests[0].circuits.succeeded_often(connection, [Api.UPLOAD] * len(requests))
+
+
+def _note_archived(connection: Connection, rows: list[Any]) -> None:
+    exactly(len(rows), connection.execute(_ARCHIVED, rows).rowcount, _of_images(rows), "archive an image")
+
+
+def _of_images(rows: list[Any]) -> str:
+    return f"of image {', '.join(str(row['which']) for row in rows)}"
 
 
 def _numbers(images: Sequence[Image]) -> list[dict[str, Any]]:

@@ -4,14 +4,16 @@ Owns `state` between ready and waiting (`schema` draws the picture; `endings` ha
 move folders or send requests. Errors: IllegalTransition, StateUnwritable.
 """
 
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, exists, func, select, update
+from sqlalchemy import Connection, Row, bindparam, case, exists, func, select, update
 
 from moichord import retry
 from moichord.errors import ApiFailure, ApiOutage
 from moichord.outage import Circuit
 from moichord.queue import migrations
+from moichord.queue.beginnings import begin
 from moichord.queue.circuits import Circuits, held_api, holder_name
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember, submission_of
@@ -111,28 +113,42 @@ class Transitions:
             if suspect is not None:
                 # Alone, so that it is known whose fault it is if moichord breaks off again.
                 in_hand = connection.execute(_IN_HAND).first() is not None
-                return None if in_hand else self._claim(connection, submission_of(suspect), now)
+                return None if in_hand else self._given(connection, suspect, now)
             for api in self._circuits.free_to_probe(connection, now):
                 row = connection.execute(_PROBE, {"holder": holder_name(api)}).first()
                 if row is not None:
                     self._circuits.probe_given(connection, api, row.uuid)
-                    return self._claim(connection, submission_of(row), now, probing=api)
+                    return self._given(connection, row, now, probing=api)
             row = connection.execute(_DUE, {"now": now}).first()
             row = row or connection.execute(_JUMPED, {"longest": now + LONGEST_RETRY_AFTER}).first()
-            return None if row is None else self._claim(connection, submission_of(row), now)
+            return None if row is None else self._given(connection, row, now)
 
         return self._database.write(unit)
 
     def claim_this(self, submission: Submission) -> Submission:
         """Claim a submission that is not being processed, whether or not its time has come: for cancel."""
-        return self._database.write(lambda connection: self._claim(connection, submission, self._time.now(connection)))
 
-    def _claim(self, connection: Connection, found: Submission, now: float, probing: Api | None = None) -> Submission:
+        def unit(connection: Connection) -> Submission:
+            self._claim(connection, submission, self._time.now(connection))
+            return submission_of(connection.execute(_ONE, {"of": submission.uuid}).one())
+
+        return self._database.write(unit)
+
+    def _given(self, connection: Connection, row: Row[Any], now: float, probing: Api | None = None) -> Submission:
+        """What was read in this unit, claimed; the step that it is at begins with that."""
+        found = submission_of(row)
+        self._claim(connection, found, now, probing)
+        ending = found.intent == "conclude"
+        if not ending and found.doomed is None:
+            begin(connection, found.uuid, found.step, now)
+        reason, remedy = (found.reason, found.remedy) if ending else (None, None)
+        return replace(found, state=State.PROCESSING, next_try_at=None, held_by=None, reason=reason, remedy=remedy)
+
+    def _claim(self, connection: Connection, found: Submission, now: float, probing: Api | None = None) -> None:
         api = None if probing is None else str(probing)
         values = {"of": found.uuid, "by": self._owner, "at_api": api, "now": now}
         exactly_one(connection.execute(_CLAIM, values).rowcount, found.uuid, "claim it")
         remember(connection, found, now, State.PROCESSING, f"processing, from {found.step}", step=found.step)
-        return submission_of(connection.execute(_ONE, {"of": found.uuid}).one())
 
     def next_due(self) -> float | None:
         """When the next claim may succeed; None while nothing waits for a time or a probe, or all is paused."""

@@ -18,6 +18,7 @@ from moichord.errors import StateUnusable, StateUnwritable, UsageRefused
 from moichord.queue import migrations, schema
 from moichord.queue.database import Database, after_commit
 from moichord.queue.rows import IllegalTransition
+from moichord.queue.units import Alike
 from moichord.sample import State
 from tests.unit.queue.state import Queue, files_may_not_grow, opened, taking
 
@@ -99,6 +100,30 @@ def test_one_unit_that_fails_harms_none_of_those_committed_with_it(database: Dat
         "StateUnwritable",
     ]
     assert [fact(database, f"fact {number}") for number in range(8)] == list(range(8))
+
+
+def test_units_that_are_alike_are_carried_out_together(database: Database) -> None:
+    given: list[list[int]] = []
+
+    def act(_connection: Connection, rows: list[int]) -> None:
+        given.append(sorted(rows))
+
+    others = [lambda: database.write(lambda _connection: "another")]
+    results = at_once(database, [*(lambda n=n: database.write(Alike(act, [n])) for n in range(20)), *others])
+    assert given == [list(range(20))]
+    assert results == [*[None] * 20, "another"]
+
+
+def test_of_units_that_are_alike_only_the_one_that_fails_does(database: Database) -> None:
+    def act(connection: Connection, rows: list[int]) -> None:
+        for row in rows:
+            if row == 3:
+                raise IllegalTransition("not 3")
+            migrations.set_fact(connection, f"fact {row}", row)
+
+    results = at_once(database, [lambda n=n: database.write(Alike(act, [n])) for n in range(6)])
+    assert [type(result).__name__ for result in results] == [*["NoneType"] * 3, "IllegalTransition", *["NoneType"] * 2]
+    assert [fact(database, f"fact {row}") for row in range(6)] == [0, 1, 2, None, 4, 5]
 
 
 def test_nothing_of_a_unit_that_fails_is_kept(database: Database) -> None:
@@ -327,7 +352,7 @@ def test_why_the_file_of_the_state_cannot_be_made_decides_whether_to_try_again(
 def test_a_state_that_another_process_keeps_locked_may_open_later(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moichord.queue.database.BUSY_SECONDS", 0)
+    monkeypatch.setattr("moichord.queue.connections.BUSY_SECONDS", 0)
     other = sqlite3.connect(folder / "state.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StateUnwritable, match="database is locked"):

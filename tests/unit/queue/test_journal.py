@@ -7,7 +7,7 @@ import pytest
 
 from moichord.errors import Stopped
 from moichord.queue.rows import IllegalTransition
-from moichord.sample import Acknowledgement, Api, Change, Image, Step
+from moichord.sample import Acknowledgement, Api, Change, Image, State, Step
 from tests.fakes import FakeClock
 from tests.unit.queue.state import Queue, image, opened
 
@@ -27,9 +27,20 @@ def test_a_result_and_the_next_intent_are_one_commit(queue: Queue, clock: FakeCl
 def test_a_step_that_never_began_cannot_be_finished(queue: Queue) -> None:
     queue.drop("S1")
     journal = queue.journal(queue.claim())
-    with pytest.raises(IllegalTransition, match="finish metadata"):
-        journal.advance(Step.METADATA, {}, Step.TAGS)
-    assert journal.steps() == {}
+    with pytest.raises(IllegalTransition, match="finish tags"):
+        journal.advance(Step.TAGS, {}, Step.UPLOAD)
+    assert set(journal.steps()) == {Step.METADATA}
+
+
+def test_a_claim_is_the_beginning_of_the_first_step(queue: Queue, clock: FakeClock) -> None:
+    queue.drop("S1")
+    began = queue.journal(queue.claim()).steps()[Step.METADATA]
+    assert (began.started_at, began.finished_at) == (clock.now(), None)
+
+
+def test_what_must_fail_begins_no_step(queue: Queue) -> None:
+    queue.drop("S1", doomed="holds a pipe")
+    assert queue.journal(queue.claim()).steps() == {}
 
 
 def test_a_step_begun_again_keeps_when_it_began(queue: Queue, clock: FakeClock) -> None:
@@ -161,10 +172,13 @@ def test_a_refusal_is_kept_with_its_reason_and_an_acknowledgement_removes_it(que
 
 def test_an_archived_image_has_its_digest(queue: Queue) -> None:
     queue.drop("S1")
-    journal = queue.reach(queue.claim(), Step.ARCHIVE)
+    submission = queue.claim()
+    journal = queue.reach(submission, Step.ARCHIVE)
     journal.archived(journal.images()[0], "0123")
     journal.advance(Step.ARCHIVE, None, None)
+    queue.endings.conclude(submission, State.DONE, "S1", None, None)
     assert journal.images()[0].sha256 == "0123"
+    assert journal.steps()[Step.ARCHIVE].finished_at is not None
 
 
 def test_how_long_files_are_unchanged_is_known_across_restarts(folder: Path, clock: FakeClock) -> None:
