@@ -6,6 +6,7 @@
     detaching    daemon start, stop, status
     looking      status, history
     reconciling  reconcile
+    supporting   support
     asking       retry, cancel, pause, resume
     rehearsing   sandbox, demo
 
@@ -24,7 +25,7 @@ from pathlib import Path
 import click
 
 from moichord import __version__
-from moichord.cli import asking, detaching, looking, reconciling, rehearsing, running, setting_up
+from moichord.cli import asking, detaching, looking, reconciling, rehearsing, running, setting_up, supporting
 from moichord.cli.entrance import Entrance, tell
 from moichord.errors import MoichordError
 
@@ -65,7 +66,7 @@ def commands(context: click.Context, config: Path | None, verbose: bool, quiet: 
     context.obj = Entrance(config, dict(os.environ), verbose=verbose, quiet=quiet, colour=not plain)
 
 
-for room in (setting_up, running, detaching, looking, reconciling, asking, rehearsing):
+for room in (setting_up, running, detaching, looking, reconciling, asking, supporting, rehearsing):
     for command in room.COMMANDS:
         commands.add_command(command)
 

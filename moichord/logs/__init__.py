@@ -22,7 +22,7 @@ from moichord.logs.formats import ConsoleFormatter, json_formatter
 from moichord.logs.journal import SOCKET, JournalHandler, is_journal
 from moichord.logs.redaction import MASK, Redacted, Redaction
 
-__all__ = ["MASK", "QUIET_LIBRARIES", "Rotation", "setup"]
+__all__ = ["MASK", "QUIET_LIBRARIES", "Redaction", "Rotation", "setup"]
 
 # pydicom's warnings quote values of patients; most others' debug lines hold whole addresses and headers.
 QUIET_LIBRARIES = {
