@@ -37,6 +37,7 @@ from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.spool import Spool
+from moichord.status.web.room import Page
 from moichord.storage import Key, Storage, free_space
 from moichord.way_back import WayBack
 from moichord.worker import Rules, Turns, Worker
@@ -63,6 +64,7 @@ class Rooms:
     way_back: WayBack
     manifest_of: Callable[[Path], str]
     views: Views
+    page: Page
     reload: Callable[[Settings, wiring.Clients], None]
     """Let all rooms go by these settings; ConfigurationInvalid, and nothing has changed, if one of them cannot."""
 
@@ -128,9 +130,8 @@ def furnish(
     folders = settings.folders
     lock = lock_file_of(settings.state.absolute())
     spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid, lock)
-    circuits = Circuits(clock)
+    circuits, owner, time = Circuits(clock), str(os.getpid()), Timekeeper(clock)
     arrivals, requests, views = Arrivals(database, clock), Requests(database, clock), Views(database)
-    owner, time = str(os.getpid()), Timekeeper(clock)
     transitions = Transitions(database, time, circuits, owner)
     endings = Endings(database, clock, circuits, owner)
     storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours, Mounts(database), free)
@@ -139,10 +140,10 @@ def furnish(
     pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers)
     # Planned uploads are compared with the listing: it stays the same as long as they do.
     terms, listing = Terms(settings), watching.lister(settings)
-    doorbell = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer)
+    doorbell, ring = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer), signals.bell.ring
     intake = Intake(
         *(terms.scanner, doorbell, arrivals, requests, spool, clock, watching.intake_rules(settings)),
-        *(signals.bell.ring, storage.hindrance, pulse),
+        *(ring, storage.hindrance, pulse),
     )
 
     def reload(settings: Settings, clients: wiring.Clients) -> None:
@@ -150,7 +151,9 @@ def furnish(
         terms.adopt(settings, Rules(equipment, wiring.retry_policy(settings)))
         intake.adopt(terms.scanner, watching.intake_rules(settings))
         storage.keep_free(settings.watch.min_free_space)
+        page.adopt(settings)
 
+    page = Page(settings, database, clock, lambda: [*storage.notices, *intake.notices])
     reload(settings, clients)
     turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, terms.rules, cancellations)
     workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
@@ -161,12 +164,11 @@ def furnish(
     )
     attendant = Attendant(desk, cancellations, Bulletin(database), signals.bell, pulse)
     interruptions, retained = Interruptions(database, clock), Retained(database, clock)
-    housekeeping = Housekeeping(
-        storage, interruptions, retained, spool, clock, terms.retention, signals.bell.ring, pulse
-    )
+    housekeeping = Housekeeping(storage, interruptions, retained, spool, clock, terms.retention, ring, pulse)
     return Rooms(
         *(spool, arrivals, transitions, interruptions, endings, storage, housekeeping, intake, doorbell),
-        *(attendant, sending, pool, turns, workers, way_back, terms.manifest_of, views, reload),
+        *(attendant, sending, pool, turns, workers, way_back, terms.manifest_of, views),
+        *(page, reload),
     )
 
 

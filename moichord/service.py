@@ -10,6 +10,7 @@ at start; afterwards nothing: what a thread raises is logged with its traceback,
     worker-N       one submission at a time each
     upload-N       the pool's requests
     queue-writer   every commit
+    page           answers browsers
     supervision    tells systemd that the daemon lives, and how it stands
     status-line    finds out how it stands, for that
 """
@@ -113,9 +114,7 @@ class Service:
         notifier = Notifier(environ.get("NOTIFY_SOCKET"))
         self._supervision = Supervision(notifier, watchdog_seconds(environ), self._pulse, clock)
         self._signals = Signals(threading.Event(), threading.Event(), Bell())
-        self._configuration = Configuration(
-            settings, source, clock, lambda wanted: wiring.clients(wanted, clock, self._pulse)
-        )
+        self._configuration = Configuration(settings, source, clock, wiring.connector(clock, self._pulse))
         self._asked_to_stop = 0
         self._hangups = 0
         self._hangups_heeded = 0
@@ -157,10 +156,12 @@ class Service:
         settings = self._configuration.settings
         database = Database(settings.state, self._clock, self._pulse)
         self._supervision.start()
+        page = None
         try:
             state_uuid = database.open()
             clients = self._configuration.clients
             rooms = furnish(settings, self._clock, database, state_uuid, clients, self._signals, pulse=self._pulse)
+            page = self._thread("page", lambda: rooms.page.run(self._signals.stopping))
             if self._share_is_there(rooms):
                 self._prepare(rooms, adopt_work=adopt_work)
                 occasions = Occasions(database, self._clock)
@@ -169,6 +170,9 @@ class Service:
                 with suppress(StateUnwritable):  # a full disk keeps nobody from stopping
                     occasions.stopped()
         finally:
+            self._signals.stop()
+            if page is not None:
+                page.join()
             database.close()
             self._configuration.close()
             self._supervision.end()
@@ -238,7 +242,7 @@ class Service:
                 rest = RESTART_SECONDS
 
     def _notices(self, rooms: Rooms) -> list[str]:
-        own = [*self._supervision.notices(), *self._configuration.notices]
+        own = [*rooms.page.notices, *self._supervision.notices(), *self._configuration.notices]
         return [*rooms.storage.notices, *rooms.intake.notices, *own]
 
     def _interval(self) -> float:

@@ -62,7 +62,7 @@ BESIDES_GROUND = {
     "sd_notify": set(),
     "composition": {
         *("attendant", "cancelling", "conclusion", "config", "housekeeping", "inbox", "pipeline", "queue", "spool"),
-        *("storage", "watching", "way_back", "wiring", "worker"),
+        *("status", "storage", "watching", "way_back", "wiring", "worker"),
     },
     "supervision": {"sd_notify", "status"},
     "reload": {"apis", "config", "status", "wiring"},
@@ -76,10 +76,12 @@ ANYTHING = {"cli", "__main__"}
 
 LIBRARIES = {
     "PIL": {"sandbox", "dicom.thumbnail"},
+    "anyio": {"status.web"},
     "backoff": {"apis", "retry"},
     "blake3": {"dicom", "durable", "pipeline"},
     "click": {"cli"},
     "daemon": {"daemonize"},
+    "jinja2": {"status.web"},
     "jmespath": {"tag_rules"},
     "prometheus_client": {"status.metrics"},
     "pydantic": {"config"},
@@ -90,7 +92,9 @@ LIBRARIES = {
     "rich": {"cli", "status", "oneshot.bars"},
     "sqlalchemy": {"queue"},
     "sqlite3": {"queue"},
+    "starlette": {"status.web"},
     "urllib3": {"apis"},
+    "uvicorn": {"status.web"},
     "watchdog": {"inbox.doorbell"},
     "yaml": {"config"},
 }

@@ -1,0 +1,90 @@
+"""What programs ask: the samples as JSON, whether the process lives, whether it can do its work.
+
+Owns these answers. The JSON is that of `status.report`. It must not know HTML. Errors: StateUnwritable if the state
+cannot be read; Starlette's HTTPException for what is not there.
+
+/healthz, /readyz and /metrics are open to everybody: they name no sample, and quote no server.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from moichord.errors import StateUnwritable
+from moichord.status import metrics
+from moichord.status.metrics import CONTENT_TYPE
+from moichord.status.phrases import moment
+from moichord.status.report import overview_report, sample_report
+from moichord.status.sentences import SERVER
+from moichord.status.standing import disks
+from moichord.status.web.desk import Desk
+from moichord.status.web.pages import LONGEST_SEARCH, Leaf, found, page_of
+
+ROWS = 100
+
+
+class Interface:
+    """The endpoints for programs. `hindrances` are sentences about disks and folders; `places` are the folders."""
+
+    def __init__(self, desk: Desk, hindrances: Callable[[], Iterable[str]], places: Mapping[str, Path]) -> None:
+        self._desk = desk
+        self._hindrances = hindrances
+        self._places = places
+
+    def samples(self, request: Request) -> Response:
+        """What `status --json` prints; with `q` or `page` also what is found, 100 on a page."""
+        standing = self._desk.present.standing()
+        text, page = request.query_params.get("q", "").strip()[:LONGEST_SEARCH], page_of(request)
+        first = (page - 1) * ROWS
+        listings = self._desk.listings
+        listing = listings.matching(text, first, ROWS) if text else listings.ended(first, ROWS)
+        report = overview_report(standing)
+        leaf = Leaf.of(page, listing.total, ROWS)
+        found_here = [
+            {
+                "submission": one.uuid,
+                "sample_id": one.sample_id,
+                "attempt_number": one.attempt_number,
+                "state": str(one.state),
+            }
+            for one in listing.submissions
+        ]
+        report["listing"] = {"page": leaf.page, "pages": leaf.pages, "total": leaf.total, "submissions": found_here}
+        return JSONResponse(report)
+
+    def sample(self, request: Request) -> Response:
+        """What `status SAMPLE --json` prints."""
+        submission = found(self._desk, request.path_params["uuid"])
+        others = self._desk.views.submissions_of(submission.sample_id)
+        return JSONResponse(
+            sample_report(self._desk.views.detail(submission.uuid), others, self._desk.present.standing())
+        )
+
+    def metrics(self, _request: Request) -> Response:
+        """How it stands, for Prometheus."""
+        return Response(metrics.render(self._desk.present.standing(), disks(self._places)), media_type=CONTENT_TYPE)
+
+    async def health(self, _request: Request) -> Response:
+        """The process answers."""
+        return PlainTextResponse("ok\n")
+
+    async def readiness(self, _request: Request) -> Response:
+        """200 if samples can go their way; else 503, and one reason on each line."""
+        reasons = await run_in_threadpool(self._reasons)
+        return PlainTextResponse("".join(f"{reason}\n" for reason in reasons) or "ready\n", 503 if reasons else 200)
+
+    def _reasons(self) -> list[str]:
+        reasons = list(self._hindrances())
+        try:
+            standing = self._desk.present.standing()
+        except StateUnwritable:
+            return [*reasons, "the state cannot be read"]
+        for circuit in standing.outages:
+            since = moment(circuit.open_since or standing.at, standing.at)
+            reasons.append(f"the {SERVER[circuit.api]} cannot be used since {since}")
+        if standing.overview.paused_at is not None:
+            reasons.append(f"paused since {moment(standing.overview.paused_at, standing.at)}")
+        return reasons

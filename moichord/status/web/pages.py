@@ -1,0 +1,210 @@
+"""The pages: everything at a glance, one sample, the days.
+
+Owns which questions are asked for each page, and how much of a long list is shown. It must not know HTML. Errors:
+StateUnwritable if the state cannot be read; Starlette's HTTPException for what is not there.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from moichord.queue.listings import Listing
+from moichord.receipt import receipt_text
+from moichord.sample import FINISHED, Submission, printable
+from moichord.status.phrases import count, duration, moment, size
+from moichord.status.sentences import sentences
+from moichord.status.standing import Standing
+from moichord.status.web import days, story
+from moichord.status.web.desk import Desk
+from moichord.status.web.rows import Row, Rows, moment_of
+
+ROWS = 50
+FINISHED_ROWS = 25
+IMAGES = 60
+LONGEST_SEARCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Where one is in a long list: its pages are numbered from 1."""
+
+    page: int
+    pages: int
+    total: int
+
+    @classmethod
+    def of(cls, page: int, total: int, size: int) -> "Leaf":
+        return cls(page, max(1, -(-total // size)), total)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows below a heading; `more` are not shown."""
+
+    key: str
+    heading: str
+    rows: Sequence[Row]
+    more: int = 0
+
+
+class Pages:
+    """The endpoints that give HTML."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def overview(self, request: Request) -> Response:
+        """Everything at a glance; or what is searched for, or one day."""
+        desk = self._desk
+        standing, rows = desk.present.standing(), desk.rows()
+        text = request.query_params.get("q", "").strip()[:LONGEST_SEARCH]
+        day = days.parse_day(request.query_params.get("day", ""))
+        page = page_of(request)
+        first = (page - 1) * FINISHED_ROWS
+        parts: list[Part] = []
+        if text:
+            heading, listing = f"Found for “{printable(text)}”", desk.listings.matching(text, first, FINISHED_ROWS)
+            parts = [_arriving_like(text, standing, rows)]
+        elif day is not None:
+            begin, end = days.midnight(day), days.midnight(day + timedelta(days=1))
+            heading = f"Ended on {day:%A}, {day.day} {day:%B %Y}"
+            listing = desk.listings.ended(first, FINISHED_ROWS, since=begin, before=end)
+        else:
+            heading, listing = "Finished", desk.listings.ended(first, FINISHED_ROWS)
+            parts = list(_unfinished(standing, rows))
+        finished = [rows.of(one) for one in _once(listing, standing, anyway=bool(text or day))]
+        content = {
+            "said": sentences(standing),
+            "narrowed": bool(text) or day is not None,
+            "parts_shown": [part for part in parts if part.rows],
+            "finished": Part("finished", heading, finished),
+            "leaf": Leaf.of(page, listing.total, FINISHED_ROWS),
+            "figures": [] if text or day else self._figures(standing),
+            "day": None if day is None else day.isoformat(),
+            "number": desk.present.number,
+        }
+        return desk.page(request, "overview.html", content)
+
+    def _figures(self, standing: Standing) -> list[tuple[str, str]]:
+        """What was sent today, in a few numbers."""
+        today = days.day_of(standing.at)
+        (day,) = days.days_until(today, self._desk.listings.ended_since(days.midnight(today)), 1)
+        figures = [("Sent today", f"{day.sent}"), ("Images, today", day.size_text)]
+        figures += [("From drop to done", day.median_text)] if day.median_text else []
+        figures += [("On the way", f"{len(standing.overview.unfinished)}")]
+        return [*figures, ("Need you", f"{len(standing.attention) + len(standing.misnamed)}")]
+
+    def sample(self, request: Request) -> Response:
+        """One submission; the address may also name a sample ID, whose newest is then shown."""
+        desk, wanted = self._desk, request.path_params["uuid"]
+        submission = found(desk, wanted)
+        if submission.uuid != wanted:
+            return RedirectResponse(f"/samples/{submission.uuid}", 303)
+        standing, web = desk.present.standing(), desk.settings()
+        detail = desk.views.detail(submission.uuid)
+        others = [one for one in desk.views.submissions_of(submission.sample_id) if one.uuid != submission.uuid]
+        page, now = page_of(request), standing.at
+        some = detail.images[(page - 1) * IMAGES : page * IMAGES]
+        rows = desk.rows()
+        content = {
+            "row": rows.of(detail.submission),
+            "facts": _facts(detail.submission, now, str(desk.place(detail.submission))),
+            "others": [rows.of(one) for one in others],
+            "steps": story.steps_told(detail, now, patient_data=web.show_patient_data),
+            "images": story.images_told(some, patient_data=web.show_patient_data),
+            "leaf": Leaf.of(page, len(detail.images), IMAGES),
+            "events": story.events_told(detail.events, now),
+            "has_ended": detail.submission.state in FINISHED,
+            "patient_data": web.show_patient_data,
+            "number": desk.present.number,
+        }
+        return desk.page(request, "sample.html", content)
+
+    def receipt(self, request: Request) -> Response:
+        """The receipt of a finished submission, to keep."""
+        submission = found(self._desk, request.path_params["uuid"])
+        if submission.state not in FINISHED:
+            raise HTTPException(404, "There is a receipt once the sample has ended.")
+        shown = self._desk.settings().show_patient_data
+        detail = self._desk.views.detail(submission.uuid)
+        text = receipt_text(story.receipt_told(detail, patient_data=shown))
+        name = f"{printable(submission.sample_id)}.attempt-{submission.attempt_number:03d}.receipt.json"
+        plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+        return Response(
+            text, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="{plain}"'}
+        )
+
+    def days(self, request: Request) -> Response:
+        """The last days in figures."""
+        now = self._desk.clock.now()
+        today = days.day_of(now)
+        first = today - timedelta(days=days.SHOWN - 1)
+        shown = days.days_until(today, self._desk.listings.ended_since(days.midnight(first)))
+        content = {
+            "charts": days.charts(shown),
+            "days": [day for day in reversed(shown) if day.sent or day.failed],
+            "width": days.WIDTH,
+            "height": days.HEIGHT,
+            "first": shown[0],
+            "last": shown[-1],
+            "number": self._desk.present.number,
+        }
+        return self._desk.page(request, "days.html", content)
+
+
+def found(desk: Desk, wanted: str) -> Submission:
+    """The submission with that UUID, or the newest of that sample ID. Raises HTTPException."""
+    submission = desk.views.newest(wanted)
+    if submission is None:
+        raise HTTPException(404, "No such sample is known here.")
+    return submission
+
+
+def page_of(request: Request) -> int:
+    """The page of a list that is asked for; 1 for whatever is no number."""
+    text = request.query_params.get("page", "")
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
+
+
+def _unfinished(standing: Standing, rows: Rows) -> Iterable[Part]:
+    """What needs somebody, first; then what is on the way, and what arrives."""
+    needing = [rows.arriving(one) for one in standing.misnamed[:ROWS]]
+    needing = [*map(rows.of, standing.attention[:ROWS]), *needing]
+    yield Part("attention", "Needs attention", needing, len(standing.attention) + len(standing.misnamed) - len(needing))
+    unfinished = standing.overview.unfinished
+    yield Part("way", "On the way", [*map(rows.of, unfinished[:ROWS])], len(unfinished[ROWS:]))
+    arriving = standing.arriving
+    yield Part("arriving", "Arriving", [*map(rows.arriving, arriving[:ROWS])], len(arriving[ROWS:]))
+
+
+def _arriving_like(text: str, standing: Standing, rows: Rows) -> Part:
+    alike = [one for one in standing.overview.receiving if text.lower() in printable(one.folder_name).lower()]
+    return Part("arriving", "In the inbox", [*map(rows.arriving, alike[:ROWS])], len(alike[ROWS:]))
+
+
+def _once(listing: Listing, standing: Standing, *, anyway: bool) -> list[Submission]:
+    """Without what stands above already, as needing attention."""
+    needing = set() if anyway else {one.uuid for one in standing.attention[:ROWS]}
+    return [one for one in listing.submissions if one.uuid not in needing]
+
+
+def _facts(submission: Submission, now: float, place: str) -> list[tuple[str, str]]:
+    facts = [("Folder", printable(place)), ("Taken", _when(submission.taken_at, now))]
+    if submission.finished_at is not None:
+        facts.append(("Ended", _when(submission.finished_at, now)))
+        facts.append(("It took", duration(submission.finished_at - submission.taken_at)))
+    files = f"{count(submission.file_count, 'file')}, {size(submission.size)}"
+    facts.append(("Files", f"{files}; {count(submission.image_count, 'image')}"))
+    if submission.deleted_at is not None:
+        facts.append(("Deleted", f"{_when(submission.deleted_at, now)}, as archive.retention says"))
+    return [*facts, ("Submission", submission.uuid)]
+
+
+def _when(at: float, now: float) -> str:
+    told = moment_of(at, now)
+    return told.exact if told.text == moment(at, now) else f"{told.exact} ({told.text})"

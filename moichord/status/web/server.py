@@ -1,0 +1,108 @@
+"""Listens, and serves the page, in a thread of the daemon's.
+
+Owns the socket and the life of uvicorn in that thread. A page that cannot be served stops nothing else: that is said,
+and tried again. It must not know what is served. No error leaves `run` but faults.
+"""
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anyio.to_thread
+import uvicorn
+from starlette.types import ASGIApp
+
+from moichord.clock import Clock
+from moichord.config import Address
+from moichord.status.web.live import Live
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 5.0
+HEED_SECONDS = 0.2
+LAST_ANSWERS_SECONDS = 2
+MOST_CONNECTIONS = 256
+BACKLOG = 64
+THREADS = 8
+
+Make = Callable[[Live], ASGIApp]
+
+
+class PageServer:
+    """Serves what `make` makes, at `address`. `look` looks for something new, for the pages that are open."""
+
+    def __init__(self, address: Address, make: Make, look: Callable[[], int], clock: Clock) -> None:
+        self._address = address
+        self._make = make
+        self._look = look
+        self._clock = clock
+        self._problem: str | None = None
+        self.listens_at: Address | None = None
+
+    @property
+    def notices(self) -> list[str]:
+        """What people should know who do not see the page."""
+        return [] if self._problem is None else [self._problem]
+
+    def run(self, stopping: threading.Event) -> None:
+        """Serve until `stopping` is set."""
+        while not stopping.is_set():
+            listening = self._listening()
+            if listening is None:
+                self._clock.wait(stopping, AGAIN_SECONDS)
+                continue
+            with listening:
+                host, port = listening.getsockname()[:2]
+                self.listens_at = Address(host, port)
+                log.info("the page is at http://%s/", self.listens_at)
+                try:
+                    asyncio.run(self._serve(listening, stopping))
+                finally:
+                    self.listens_at = None
+
+    def _listening(self) -> socket.socket | None:
+        """The socket; None, and people are told, if it cannot be had."""
+        try:
+            found = socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
+            family, _, _, _, where = found[0]
+            listening = socket.create_server(where, family=family, backlog=BACKLOG)
+        except OSError as error:
+            problem = f"the page cannot be served at {self._address}: {error.strerror or error}; see web.listen"
+            if problem != self._problem:
+                log.error("%s", problem)
+            self._problem = problem
+            return None
+        self._problem = None
+        return listening
+
+    async def _serve(self, listening: socket.socket, stopping: threading.Event) -> None:
+        live, stopped = Live(self._look), asyncio.Event()
+        server = uvicorn.Server(uvicorn.Config(self._make(live), **_OPTIONS))
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        watching = asyncio.create_task(live.watch(stopped))
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        both, ended = {serving, watching}, False
+        while not stopping.is_set() and not ended:
+            ended = bool((await asyncio.wait(both, timeout=HEED_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0])
+        stopped.set()
+        server.should_exit = True
+        await asyncio.gather(*both)
+
+
+_OPTIONS: dict[str, Any] = {
+    "lifespan": "off",
+    "ws": "none",
+    "log_config": None,
+    "access_log": False,
+    "log_level": "warning",
+    "server_header": False,
+    "limit_concurrency": MOST_CONNECTIONS,
+    "timeout_graceful_shutdown": LAST_ANSWERS_SECONDS,
+    # A proxy on this machine may say who asks, and that the browser speaks https; nobody else may.
+    "proxy_headers": True,
+    "forwarded_allow_ips": "127.0.0.1,::1",
+    "h11_max_incomplete_event_size": 32 * 1024,
+}
