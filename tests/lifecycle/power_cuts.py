@@ -21,6 +21,7 @@ import argparse
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -142,8 +143,7 @@ def _live(trial: Trial, site: Site, machine: Machine, start: _Starts, verdict: V
         daemon.begin()
         assert daemon.wait_ready(), daemon.said()
         threads = _threads(trial, daemon)
-        daemon.freeze()
-        trial.scenario.act(site)
+        _act_beside(trial.scenario, site, daemon)
         machine.flush()
         _set(trial, site, daemon, threads)
         daemon.resume()
@@ -162,6 +162,20 @@ def _live(trial: Trial, site: Site, machine: Machine, start: _Starts, verdict: V
     daemon.begin()
     assert daemon.wait_ready(), daemon.said()
     finish(trial.scenario, site, daemon)
+
+
+def _act_beside(scenario: Scenario, site: Site, daemon: Daemon) -> None:
+    """Act while the daemon stands still, but not in the middle of a commit, whose lock it would keep."""
+    for _ in range(20):
+        daemon.freeze()
+        try:
+            scenario.act(site)
+        except sqlite3.OperationalError:
+            daemon.resume()
+            site.wait_for_the_lock()
+        else:
+            return
+    raise AssertionError(f"{scenario.name}: the state was locked at every look")
 
 
 def _acts_late(scenario: Scenario) -> bool:

@@ -143,12 +143,18 @@ class Site:
 
     def grow_old(self) -> None:
         """The sample ended 40 days ago. A folder beside it was put there by somebody else."""
-        with closing(sqlite3.connect(self.state, timeout=5)) as connection:
+        with closing(sqlite3.connect(self.state, timeout=2)) as connection:
             connection.execute("UPDATE submissions SET finished_at = finished_at - 40 * 86400")
             connection.commit()
         for folder in (self.done, self.failed):
             (folder / SOMEBODY_ELSES).mkdir()
             (folder / SOMEBODY_ELSES / "notes.txt").write_text("to be kept\n")
+
+    def wait_for_the_lock(self) -> None:
+        """Return once nobody is in the middle of a commit."""
+        with closing(sqlite3.connect(self.state, timeout=10)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
 
     def is_deleted(self) -> bool:
         """Whether the deletion of the sample's folder is committed."""
