@@ -20,6 +20,7 @@ from tests.conftest import EVERYWHERE
 
 USER, PASSWORD = "scanner", "a-test-only"
 START_SECONDS = 20.0
+DICOM_WEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 
 
 class Orthanc:
@@ -77,7 +78,8 @@ def running(folder: Path) -> Iterator[Orthanc]:
                 "RegisteredUsers": {USER: PASSWORD},
                 "DicomServerEnabled": False,
                 "OverwriteInstances": False,
-                "Plugins": [],
+                "Plugins": [path for path in [DICOM_WEB] if Path(path).exists()],
+                "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
             }
         )
     )
