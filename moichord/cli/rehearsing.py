@@ -83,12 +83,13 @@ def _seconds(text: str | None) -> float:
     metavar="DIR",
     help="Where it takes place: a new or empty folder (default: ./moichord-demo).",
 )
+@click.option("--keep", is_flag=True, help="Let everything run on after the summary, until Ctrl-C.")
 @click.pass_obj
-def demo(entrance: Entrance, folder: Path | None) -> int:
-    """Everything on loopback: stand-in APIs, drawn samples, the daemon, a live view. Ends by itself."""
+def demo(entrance: Entrance, folder: Path | None, keep: bool) -> int:
+    """Everything on loopback: stand-in APIs, drawn samples, the daemon with its page, a live view. Ends by itself."""
     from moichord.sandbox.demo import run_demo
 
-    return run_demo(folder, colour=entrance.colour)
+    return run_demo(folder, colour=entrance.colour, keep=keep)
 
 
 COMMANDS = (sandbox, demo)

@@ -17,7 +17,8 @@ from moichord.config.calls import (
 )
 from moichord.config.changes import Changes, changes
 from moichord.config.example import example
-from moichord.config.loading import from_environment, load, load_whereabouts, read
+from moichord.config.loading import from_environment, load, load_page, load_whereabouts, read
+from moichord.config.notify import Notify
 from moichord.config.secret import Secret
 from moichord.config.settings import (
     Archive,
@@ -45,6 +46,7 @@ __all__ = [
     "Logging",
     "Metadata",
     "MetadataTimeout",
+    "Notify",
     "Retention",
     "Retry",
     "Secret",
@@ -60,6 +62,7 @@ __all__ = [
     "example",
     "from_environment",
     "load",
+    "load_page",
     "load_whereabouts",
     "read",
 ]

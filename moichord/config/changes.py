@@ -44,6 +44,7 @@ AT_ONCE: Mapping[str, tuple[str, ...]] = {
     "retry": ("first_delay", "max_delay", "max_tries", "give_up_after"),
     "archive": ("images", "retention.done", "retention.failed", "retention.history"),
     "logging": ("level", "format", "file", "rotate", "keep"),
+    "notify": ("silence_after", "working_hours"),
     "web": ("password_file", "read_only", "show_patient_data"),
 }
 AT_ONCE_BY_THEMSELVES = frozenset({"tags", "drain_timeout"})

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from moichord.config.block import Block, block_at
 from moichord.config.document import Document, Problem, parse
-from moichord.config.settings import Settings, Whereabouts
+from moichord.config.settings import PageAndWhereabouts, Settings, Whereabouts
 from moichord.config.wording import in_plain_words, unknown_key
 from moichord.errors import ConfigurationInvalid
 from moichord.sample import printable
@@ -54,12 +54,21 @@ def load_whereabouts(path: Path, environ: Mapping[str, str]) -> Whereabouts:
 
     Raises ConfigurationInvalid.
     """
+    return _part(Whereabouts, path, environ)
+
+
+def load_page(path: Path, environ: Mapping[str, str]) -> PageAndWhereabouts:
+    """The same, and the settings of the page."""
+    return _part(PageAndWhereabouts, path, environ)
+
+
+def _part(kind: type[B], path: Path, environ: Mapping[str, str]) -> B:
     document = parse(_text(path), environ)
-    wanted = set(Whereabouts.model_fields)
+    wanted = set(kind.model_fields)
     document.problems = [problem for problem in document.problems if not problem.path or problem.path[0] in wanted]
     if isinstance(document.data, dict):
         document.data = {key: value for key, value in document.data.items() if key in wanted}
-    return _validated(Whereabouts, document, str(path), environ)
+    return _validated(kind, document, str(path), environ)
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:

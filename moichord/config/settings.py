@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from moichord.config import values as kinds
 from moichord.config.block import Block, Impossible, entry
 from moichord.config.calls import Analytics, Metadata, Upload
+from moichord.config.notify import Notify
 from moichord.config.web import Web
 
 
@@ -203,6 +204,12 @@ class Whereabouts(Block):
                 yield ("state",), f"must not lie in {name}"
 
 
+class PageAndWhereabouts(Whereabouts):
+    """What a command needs that makes the page's password file."""
+
+    web: Web = entry({}, "The page.")
+
+
 class Settings(Whereabouts):
     """All of moichord's configuration."""
 
@@ -223,6 +230,7 @@ class Settings(Whereabouts):
     drain_timeout: kinds.Duration = entry("60s", "How long requests in flight may still take when stopping.")
     logging: Logging = entry({}, "What is logged, and where.")
     web: Web = entry({}, "The page for people in a browser, and what monitoring asks: /healthz, /readyz.")
+    notify: Notify = entry({}, "What people are told without looking.")
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be written to a log: every key, and the password of every proxy."""

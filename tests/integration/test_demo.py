@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -225,6 +226,21 @@ def test_when_the_daemon_does_not_start_it_says_so_and_shows_its_log(tmp_path: P
         assert "This did not go as planned." in show.said
         assert "Not as planned: it should be done and is receiving" in show.said
         assert "moichord.yaml:1:10: version" in show.said
+        assert show.leaves_nobody_behind()
+    finally:
+        show.end()
+
+
+def test_its_page_is_named_and_with_keep_stays_until_ctrl_c(tmp_path: Path) -> None:
+    show = Show(tmp_path / "kept", terminal=False, called=("-m", "moichord", "demo", "--keep"))
+    try:
+        show.wait_until_it_says("Ctrl-C ends them.")
+        address = re.search(r"http://127\.0\.0\.1:\d+/", show.said)
+        assert address is not None
+        with urllib.request.urlopen(address[0], timeout=LONGEST) as page:  # noqa: S310 - just matched
+            assert UNKNOWN in page.read().decode()
+        os.kill(show.process.pid, signal.SIGINT)
+        assert show.result() == 0
         assert show.leaves_nobody_behind()
     finally:
         show.end()

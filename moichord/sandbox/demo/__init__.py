@@ -26,7 +26,7 @@ from moichord.sample import FINISHED, State
 from moichord.sandbox.demo import telling
 from moichord.sandbox.demo.cast import BUSY_SECONDS, CAST, BusyServer, Part
 from moichord.sandbox.demo.screen import Screen
-from moichord.sandbox.demo.stage import Daemon, Scanner, Stage, set_up, write_configuration
+from moichord.sandbox.demo.stage import Daemon, Scanner, Stage, free_port, set_up, write_configuration
 from moichord.sandbox.demo.verdict import Trip, trip_of
 from moichord.sandbox.faults import Rehearsal
 from moichord.sandbox.stand_in import StandInApis
@@ -34,22 +34,30 @@ from moichord.status.standing import Standing, look
 
 LONGEST_SECONDS = 50.0
 LATENCY_SECONDS = 0.3
+HEED_SECONDS = 0.2
 INTERRUPTED = 130
 AS_PLANNED, OTHERWISE = 0, 1
 
 
-def run_demo(folder: Path | None = None, *, colour: bool = True) -> int:
+def run_demo(folder: Path | None = None, *, colour: bool = True, keep: bool = False) -> int:
     """Show moichord at work in `folder`, new or empty (None: `moichord-demo` here); the exit code.
 
-    0 if everything went as planned, 1 if not, 130 if it was interrupted. Whatever was started has ended by then.
+    0 if everything went as planned, 1 if not, 130 if it was interrupted. Whatever was started has ended by then; with
+    `keep` it goes on after the summary, until Ctrl-C.
     """
     stage = set_up(folder)
     screen = Screen(colour=colour)
     shown = _shown(stage.root)
     screen.heading(telling.TITLE)
     screen.lines(telling.introduction(shown))
-    with interruptions() as interrupted:
-        trips = _play(stage, screen, SystemClock(), interrupted)
+    clock = SystemClock()
+    with interruptions() as interrupted, _played(stage, screen, clock, interrupted) as trips:
+        if keep and not interrupted.noticed:
+            code = _summarise(stage, screen, trips)
+            screen.gap()
+            screen.lines([telling.KEPT])
+            _until(interrupted, clock)
+            return code
     if interrupted.noticed:
         screen.heading(telling.INTERRUPTED)
         screen.lines([f"What there is so far lies in {shown}."])
@@ -57,8 +65,16 @@ def run_demo(folder: Path | None = None, *, colour: bool = True) -> int:
     return _summarise(stage, screen, trips)
 
 
-def _play(stage: Stage, screen: Screen, clock: Clock, interrupted: "Interruptions") -> list[Trip]:
-    """Start everything, show it until the last sample has ended, stop everything; what became of the samples."""
+def _until(interrupted: "Interruptions", clock: Clock) -> None:
+    never = threading.Event()
+    while not interrupted.noticed:
+        clock.wait(never, HEED_SECONDS)
+
+
+@contextmanager
+def _played(stage: Stage, screen: Screen, clock: Clock, interrupted: "Interruptions") -> Iterator[list[Trip]]:
+    """Start everything and show it until the last sample has ended; what became of the samples. Everything stops with
+    the context."""
     apis = StandInApis(
         keep_files=stage.image_server,
         record=stage.image_server.with_name("requests.jsonl"),
@@ -67,7 +83,9 @@ def _play(stage: Stage, screen: Screen, clock: Clock, interrupted: "Interruption
     with apis, _state(stage) as views:
         busy = BusyServer(next(role.sample_id for role in CAST if role.part is Part.RETRIED))
         apis.fail_for(busy, status=503, headers={"Retry-After": str(BUSY_SECONDS)})
-        write_configuration(stage, apis.environment())
+        port = free_port()
+        write_configuration(stage, apis.environment(), port)
+        screen.lines([telling.page(port)])
         with Daemon(stage, apis.environment()) as daemon, Scanner(stage, CAST) as scanner:
             over = threading.Event()
             deadline = clock.monotonic() + LONGEST_SECONDS
@@ -80,7 +98,7 @@ def _play(stage: Stage, screen: Screen, clock: Clock, interrupted: "Interruption
                 return standing
 
             screen.follow(watched, views, over, clock)
-        return [trip_of(role, views, apis, stage) for role in CAST]
+            yield [trip_of(role, views, apis, stage) for role in CAST]
 
 
 def ended(standing: Standing) -> bool:

@@ -6,6 +6,7 @@ Owns what is made and started, and that it is ended again. It must not know what
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -43,6 +44,7 @@ analytics:
   url: {analytics}
 retry: {{first_delay: 500ms}}
 drain_timeout: 5s
+web: {{listen: {listen}}}
 """
 
 
@@ -117,8 +119,11 @@ def _chosen(folder: Path | None) -> Path:
     return folder
 
 
-def write_configuration(stage: Stage, environment: Mapping[str, str]) -> None:
-    """A configuration for the APIs of `environment`. Their keys are not in it: the daemon's environment has them."""
+def write_configuration(stage: Stage, environment: Mapping[str, str], port: int) -> None:
+    """A configuration for the APIs of `environment`, with the page at `port`.
+
+    The keys of the APIs are not in it: the daemon's environment has them.
+    """
     values = {
         "inbox": str(stage.inbox),
         "done": str(stage.done),
@@ -127,9 +132,17 @@ def write_configuration(stage: Stage, environment: Mapping[str, str]) -> None:
         "metadata": environment["MD_URL"],
         "upload": environment["U_URL"],
         "analytics": environment["A_URL"],
+        "listen": f"127.0.0.1:{port}",
     }
     text = CONFIGURATION.format_map({name: _quoted(value) for name, value in values.items()})
     stage.config.write_text(text, "utf-8")
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+    return port
 
 
 def _quoted(value: str) -> str:

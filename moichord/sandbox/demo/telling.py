@@ -14,6 +14,7 @@ TITLE = "moichord demo: six samples on their way from a scanner to an image serv
 AS_PLANNED = "As planned: five samples were sent, and one needs a person."
 OTHERWISE = "This did not go as planned."
 INTERRUPTED = "Interrupted. The daemon and the stand-in servers have been stopped."
+KEPT = "The daemon, its page and the stand-in servers go on: drop folders into inbox. Ctrl-C ends them."
 TIMES = {1: "once", 2: "twice", 3: "three times"}
 
 
@@ -23,6 +24,11 @@ def introduction(folder: str) -> list[str]:
         f"A pretend scanner drops them into {folder}/inbox, one image at a time. The real daemon takes them from "
         "there. The servers are stand-ins on this machine, and two things go wrong on purpose.",
     ]
+
+
+def page(port: int) -> str:
+    """Where the daemon's page is."""
+    return f"Its page, in a browser, while this runs: http://127.0.0.1:{port}/"
 
 
 def in_order(trips: Iterable[Trip]) -> list[Trip]:

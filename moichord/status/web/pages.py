@@ -94,10 +94,9 @@ class Pages:
         """What was sent today, in a few numbers."""
         today = days.day_of(standing.at)
         (day,) = days.days_until(today, self._desk.listings.ended_since(days.midnight(today)), 1)
-        figures = [("Sent today", f"{day.sent}"), ("Images, today", day.size_text)]
-        figures += [("From drop to done", day.median_text)] if day.median_text else []
-        figures += [("On the way", f"{len(standing.overview.unfinished)}")]
-        return [*figures, ("Need you", f"{len(standing.attention) + len(standing.misnamed)}")]
+        typical = [("From drop to done, today", day.median_text)] if day.median_text else []
+        on_the_way = f"{len(standing.overview.unfinished)}"
+        return [("Sent today", f"{day.sent}"), ("Bytes, today", day.size_text), *typical, ("On the way", on_the_way)]
 
     def sample(self, request: Request) -> Response:
         """One submission; the address may also name a sample ID, whose newest is then shown."""

@@ -94,7 +94,7 @@ def test_the_server_is_busy_for_one_image_of_one_sample_a_few_times() -> None:
 def test_its_configuration_is_valid_wherever_the_folder_lies(tmp_path: Path) -> None:
     stage = Stage(tmp_path / "a ${HOME} \"quoted\" 'place' ü: #1")
     stage.root.mkdir()
-    write_configuration(stage, ENVIRONMENT)
+    write_configuration(stage, ENVIRONMENT, 8642)
     settings = config.load(stage.config, KEYS)
     assert settings.folders.inbox == stage.inbox
     assert settings.state == stage.state
@@ -102,7 +102,7 @@ def test_its_configuration_is_valid_wherever_the_folder_lies(tmp_path: Path) -> 
 
 
 def test_its_configuration_holds_no_keys(tmp_path: Path) -> None:
-    write_configuration(Stage(tmp_path), ENVIRONMENT | KEYS)
+    write_configuration(Stage(tmp_path), ENVIRONMENT | KEYS, 8642)
     assert "a-key" not in (tmp_path / "moichord.yaml").read_text()
 
 
