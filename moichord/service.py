@@ -13,6 +13,7 @@ at start; afterwards nothing: what a thread raises is logged with its traceback,
     page           answers browsers
     supervision    tells systemd that the daemon lives, and how it stands
     status-line    finds out how it stands, for that
+    outlook        has no sample come for too long? will a disk be full soon?
 """
 
 import logging
@@ -34,10 +35,12 @@ from moichord.pulse import Pulse
 from moichord.queue.database import Database
 from moichord.queue.holder import lock_of
 from moichord.queue.occasions import Occasions
+from moichord.queue.space import Space
 from moichord.recovery import recover, take_over_attempts
 from moichord.reload import Configuration, Source
 from moichord.sd_notify import Notifier, watchdog_seconds
 from moichord.status.line import Teller
+from moichord.status.outlook import Outlook
 from moichord.status.phrases import count
 from moichord.supervision import Supervision, describe
 
@@ -120,6 +123,7 @@ class Service:
         self._hangups_heeded = 0
         self._never = threading.Event()
         self._said: dict[str, str] = {}
+        self._outlook: Outlook | None = None
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Count: one signal stops the daemon, a second one ends the requests in flight as well.
@@ -166,6 +170,7 @@ class Service:
                 self._prepare(rooms, adopt_work=adopt_work)
                 occasions = Occasions(database, self._clock)
                 occasions.started(__version__)
+                self._look_ahead(rooms, Space(database))
                 self._serve(rooms)
                 with suppress(StateUnwritable):  # a full disk keeps nobody from stopping
                     occasions.stopped()
@@ -243,10 +248,21 @@ class Service:
 
     def _notices(self, rooms: Rooms) -> list[str]:
         own = [*rooms.page.notices, *self._supervision.notices(), *self._configuration.notices]
-        return [*rooms.storage.notices, *rooms.intake.notices, *own]
+        ahead = () if self._outlook is None else self._outlook.notices
+        return [*rooms.storage.notices, *rooms.intake.notices, *own, *ahead]
 
     def _interval(self) -> float:
         return self._configuration.settings.watch.scan_interval
+
+    def _look_ahead(self, rooms: Rooms, space: Space) -> None:
+        """Not waited for at the end, for the reason below."""
+        folders, state = self._configuration.settings.folders, self._configuration.settings.state
+        places = {"work": folders.work, "done": folders.done, "failed": folders.failed, "state": state.parent}
+        outlook = Outlook(
+            rooms.views, space, places, lambda: self._configuration.settings.notify, self._clock, self._pulse
+        )
+        self._outlook = outlook
+        self._thread("outlook", lambda: outlook.run(self._signals.stopping))
 
     def _tell_how_it_stands(self, rooms: Rooms) -> None:
         """Not waited for at the end: it may wait for a share."""

@@ -130,8 +130,10 @@ class OpenState:
         """Everything at this moment."""
         from moichord.status.standing import look
 
-        failed = self.whereabouts.folders.failed
-        return look(self.views, failed, self.daemon_runs, self.clock, command=self.command)
+        folders = self.whereabouts.folders
+        places = {"work": folders.work, "done": folders.done, "failed": folders.failed}
+        places["state"] = self.whereabouts.state.parent
+        return look(self.views, folders.failed, self.daemon_runs, self.clock, command=self.command, places=places)
 
     def when(self) -> str:
         """When the daemon carries out what was asked for."""

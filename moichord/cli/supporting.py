@@ -87,24 +87,15 @@ def _log(entrance: Entrance) -> str:
 def _of_state(state: "OpenState", hide: set[str]) -> Mapping[str, str]:
     from moichord.status import support as file_of
     from moichord.status.metrics import render
-    from moichord.status.standing import disks
 
     standing = state.standing()
-    folders = state.whereabouts.folders
-    places = {
-        "work": folders.work,
-        "done": folders.done,
-        "failed": folders.failed,
-        "state": state.whereabouts.state.parent,
-    }
-    found = disks(places)
     shown = [*standing.overview.unfinished, *standing.attention, *standing.overview.recent]
     hide |= file_of.values_of_patients(state.views.detail(one.uuid) for one in shown[:DETAILS])
     hide |= {_name(one) for one in standing.misnamed}
     return {
-        "states.json": file_of.as_json(file_of.states(standing, found)),
+        "states.json": file_of.as_json(file_of.states(standing)),
         "history.json": file_of.as_json(file_of.changes(state.views.history(None, None, EVENTS))),
-        "metrics.txt": render(standing, found).decode(),
+        "metrics.txt": render(standing, standing.disks).decode(),
     }
 
 

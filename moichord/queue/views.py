@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, exists, func, or_, select
 
 from moichord.outage import Circuit
-from moichord.queue import migrations
+from moichord.queue import files, migrations
 from moichord.queue.arrivals import Arrival
 from moichord.queue.circuits import circuit_of
 from moichord.queue.database import Database
@@ -71,11 +71,24 @@ class Newest:
     finished_at: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """When a submission was sent and how much of it, in bytes; one that still is has no `ended`."""
+
+    began: float
+    ended: float | None
+    size: int
+
+
 class Views:
     """Questions about the state."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def mark(self) -> object:
+        """Another value once anything of the state has changed; None where that is not known. Cheap to ask."""
+        return files.mark_of(self._database.path)
 
     def overview(self, recent: int = 10) -> Overview:
         """What arrives, what is in work, and the `recent` submissions that finished last."""
@@ -122,6 +135,29 @@ class Views:
             wanted = wanted.where(s.taken_at >= since)
         with self._database.read() as connection:
             return [Newest(row[0], row[1], State(row[2]), *row[3:]) for row in connection.execute(wanted)]
+
+    def last_arrival(self) -> float | None:
+        """When a sample was last seen for the first time; None if none was ever."""
+        taken = (
+            select(history.c.at).where(history.c.state == str(State.READY)).order_by(history.c.number.desc()).limit(1)
+        )
+        seen = select(func.max(arrivals.c.first_seen_at))
+        with self._database.read() as connection:
+            found = (connection.execute(taken).scalar(), connection.execute(seen).scalar())
+        return max((float(at) for at in found if at is not None), default=None)
+
+    def uploads(self, since: float, most: int = 500) -> list[Upload]:
+        """Uploads of what is done since then (the newest `most`), and of what is being sent."""
+        s, st = submissions.c, steps.c
+        times = select(st.started_at, st.finished_at, s.uuid, s.size).join(submissions, s.uuid == st.submission)
+        of_upload = times.where(st.step == str(Step.UPLOAD))
+        ended = of_upload.where(s.finished_at >= since, s.state == str(State.DONE)).order_by(s.finished_at.desc())
+        sending = of_upload.where(s.state == str(State.PROCESSING), s.step == str(Step.UPLOAD))
+        with self._database.read() as connection:
+            past = [Upload(row[0], row[1], row[3]) for row in connection.execute(ended.limit(most))]
+            now = connection.execute(sending).all()
+            progress = _progress(connection) if now else {}
+        return past + [Upload(row[0], None, progress[row[2]].size_acknowledged) for row in now if row[2] in progress]
 
     def detail(self, uuid: str) -> Detail:
         """All about the submission `uuid`."""

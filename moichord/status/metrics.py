@@ -79,13 +79,8 @@ def _about_times(standing: Standing) -> Iterator[Metric]:
 
 
 def _about_bytes(standing: Standing) -> Iterator[Metric]:
-    progress = standing.overview.progress
-    planned = sum(one.size for one in progress.values())
-    sent = sum(one.size_acknowledged for one in progress.values())
-    rest = sum(one.size for one in standing.overview.unfinished if one.uuid not in progress)
-    yield _gauge(
-        "queue_bytes", "Bytes of samples in work that the image server does not have yet.", planned - sent + rest
-    )
+    left = "Bytes of samples in work that the image server does not have yet."
+    yield _gauge("queue_bytes", left, standing.bytes_left)
     yield _gauge("sending_bytes", "Bytes of requests in flight that were sent.", sum(standing.sending.values()))
 
 

@@ -12,7 +12,7 @@ from moichord.outage import Circuit
 from moichord.queue.circuits import held_api
 from moichord.queue.views import Progress
 from moichord.sample import Api, Event, State, Step, Submission
-from moichord.status.phrases import called, count, duration, moment
+from moichord.status.phrases import called, count, duration, moment, size
 from moichord.status.standing import Standing
 
 SERVER = {Api.METADATA: "metadata server", Api.UPLOAD: "image server", Api.ANALYTICS: "analytics server"}
@@ -68,6 +68,26 @@ def sentences(standing: Standing) -> list[Sentence]:
     found += [Sentence(Level.WARNING, _capital(notice)) for notice in overview.notices if standing.daemon]
     mend = [None if one.remedy is None else called(one.remedy, standing.command) for one in found]
     return [replace(one, remedy=remedy) for one, remedy in zip(found, mend, strict=True)] or [_all_well(standing)]
+
+
+def figures(standing: Standing) -> Iterator[str]:
+    """How fast it goes and how long it takes, how the servers are, what room the disks have: a sentence each."""
+    left, seconds = standing.bytes_left, standing.seconds_left
+    if standing.rate and left and seconds is not None:
+        yield f"{size(standing.rate)} go out in a second; {size(left)} are left, for about {duration(seconds)}."
+    if standing.overview.unfinished or standing.outages:
+        servers = (f"{name} {_server(standing, api)}" for api, name in SERVER.items())
+        yield _capital("; ".join(servers)) + "."
+    disks = (f"{size(one.free)} of {size(one.size)} for {', '.join(one.folders)}" for one in standing.disks)
+    if free := "; ".join(disks):
+        yield f"Free on disk: {free}."
+
+
+def _server(standing: Standing, api: Api) -> str:
+    circuit = standing.circuit(api)
+    if circuit is None or circuit.open_since is None:
+        return "well"
+    return f"cannot be used since {moment(circuit.open_since, standing.at)}"
 
 
 def plain_state(submission: Submission, share: float | None = None, *, daemon: bool = True) -> str:

@@ -15,6 +15,7 @@ from moichord.outage import Circuit
 from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Overview, Views
 from moichord.sample import Api, State, Submission
+from moichord.status.forecast import WINDOW, rate
 from moichord.status.phrases import MOICHORD
 
 
@@ -32,7 +33,8 @@ class Standing:
     """`attention` are the failed samples whose folder still lies in failed, as their newest submission; oldest first.
 
     `taken_out` are the failed ones whose folder somebody took out of failed. `sending` are the bytes of requests in
-    flight, by submission; `daemon` says whether one runs; `command` is how whoever looks here calls moichord.
+    flight, by submission; `daemon` says whether one runs; `command` is how whoever looks here calls moichord. `rate`
+    is how many bytes go out in a second, while any do; `disks` are those that were asked for.
     """
 
     at: float
@@ -42,6 +44,21 @@ class Standing:
     sending: Mapping[str, int]
     taken_out: int = 0
     command: str = MOICHORD
+    rate: float | None = None
+    disks: tuple[Disk, ...] = ()
+
+    @property
+    def bytes_left(self) -> int:
+        """Bytes of samples in work that the image server does not have yet; as received, of what is not planned yet."""
+        known = self.overview.progress
+        planned = sum(one.size - one.size_acknowledged for one in known.values())
+        return planned + sum(one.size for one in self.overview.unfinished if one.uuid not in known)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long that takes at the present rate; None while that is not known."""
+        in_flight = sum(self.sending.values())
+        return None if not self.rate else max(0, self.bytes_left - in_flight) / self.rate
 
     @property
     def outages(self) -> list[Circuit]:
@@ -70,20 +87,24 @@ def look(
     *,
     recent: int = 10,
     command: str = MOICHORD,
+    places: Mapping[str, Path] | None = None,
 ) -> Standing:
-    """The state as it is now; `failed` is the folder of failed samples."""
+    """The state as it is now; `failed` is the folder of failed samples, `places` are the folders whose disks matter."""
+    now, overview = clock.now(), views.overview(recent)
     running = daemon_runs()
     sending = views.fact("sending") if running else None
     ended = [one for one in views.in_state(State.FAILED) if one.deleted_at is None]
     attention = [one for one in ended if _still_lies(failed, one)]
     return Standing(
-        at=clock.now(),
-        overview=views.overview(recent),
+        at=now,
+        overview=overview,
         attention=attention,
         daemon=running,
         sending=sending if isinstance(sending, dict) else {},
         taken_out=len(ended) - len(attention),
         command=command,
+        rate=rate(views.uploads(now - WINDOW), now) if running and overview.unfinished else None,
+        disks=tuple(disks(places or {})),
     )
 
 

@@ -23,7 +23,7 @@ from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Detail
 from moichord.receipt import iso
 from moichord.sample import Event, Submission, printable
-from moichord.status.standing import Disk, Standing
+from moichord.status.standing import Standing
 
 SHORTEST = 4
 """Values of patients that are shorter are not looked for: they are words of every other line."""
@@ -53,7 +53,7 @@ def versions() -> Mapping[str, Any]:
     }
 
 
-def states(standing: Standing, disks: Iterable[Disk]) -> Mapping[str, Any]:
+def states(standing: Standing) -> Mapping[str, Any]:
     """How it stands, without the words of images and servers."""
     overview = standing.overview
     return {
@@ -73,7 +73,7 @@ def states(standing: Standing, disks: Iterable[Disk]) -> Mapping[str, Any]:
             for one in overview.circuits
         ],
         "notices": len(overview.notices),
-        "disks": [{"folders": one.folders, "free": one.free, "size": one.size} for one in disks],
+        "disks": [{"folders": one.folders, "free": one.free, "size": one.size} for one in standing.disks],
         "receiving": [_arrival(one) for one in overview.receiving],
         "unfinished": [_submission(one) for one in overview.unfinished],
         "attention": [_submission(one) for one in standing.attention],

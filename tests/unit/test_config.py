@@ -133,7 +133,7 @@ def test_missing_addresses_are_told_where_their_block_stands() -> None:
         ("archive: {retention: {done: 400d}}", "1:11: archive.retention.history: must not be shorter than done"),
         ("archive: {retention: {failed: 2d, history: 1d}}", "1:44: archive.retention.history: must not be shorter"),
         ("archive: {retention: {done: 0d}}", "1:29: archive.retention.done: must be more than nothing"),
-        ("notify: {}", "1:1: notify: is not a known key"),
+        ("elephant: {}", "1:1: elephant: is not a known key"),
     ],
 )
 def test_a_mistake_is_told_with_place_key_and_reason(text: str, expected: str) -> None:

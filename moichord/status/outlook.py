@@ -1,0 +1,70 @@
+"""Once a minute: has no sample come for too long, and will a disk be full soon?
+
+Owns these looks, and what is said of them. It must not know who hears it. Errors: StateUnwritable; a share that does
+not answer is waited for.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from moichord.clock import Clock
+from moichord.config import Notify
+from moichord.pulse import Pulse
+from moichord.queue.space import Space
+from moichord.queue.views import Views
+from moichord.status.forecast import DAY, SOON, full_in
+from moichord.status.phrases import size
+from moichord.status.silence import silence
+from moichord.status.standing import disks
+
+SECONDS = 60.0
+ANSWER_SECONDS = 600.0
+
+
+class Outlook:
+    """`places` are the folders whose disks matter, `rules` what counts as silence now."""
+
+    def __init__(
+        self,
+        views: Views,
+        space: Space,
+        places: Mapping[str, Path],
+        rules: Callable[[], Notify],
+        clock: Clock,
+        pulse: Pulse,
+    ) -> None:
+        self._views = views
+        self._space = space
+        self._places = places
+        self._rules = rules
+        self._clock = clock
+        self._pulse = pulse
+        self._began = clock.now()
+        self.notices: tuple[str, ...] = ()
+
+    def run(self, stopping: threading.Event) -> None:
+        """Look every minute until stopping."""
+        while not stopping.is_set():
+            self.look()
+            self._clock.wait(stopping, SECONDS)
+
+    def look(self) -> None:
+        """Look at everything once."""
+        rules, now = self._rules(), self._clock.now()
+        last = self._views.last_arrival()
+        quiet = silence(self._began if last is None else last, now, rules.silence_after, rules.working_hours)
+        with self._pulse.share("the folders work, done and failed", ANSWER_SECONDS):
+            found = disks(self._places)
+        self._space.record(now, {one.folders[0]: one.free for one in found})
+        full = (self._full(one.folders, one.free) for one in found)
+        self.notices = tuple(sentence for sentence in (quiet, *full) if sentence is not None)
+
+    def _full(self, folders: tuple[str, ...], free: int) -> str | None:
+        name = folders[0]
+        seconds = full_in([(at, those[name]) for at, those in self._space.looks() if name in those])
+        if seconds is None or seconds > SOON:
+            return None
+        days = max(1, round(seconds / DAY))
+        when = "about a day" if days == 1 else f"about {days} days"
+        return f"the disk of {', '.join(folders)} will be full in {when} ({size(free)} are free)"
