@@ -1,4 +1,4 @@
-"""More real servers for uploads: nginx, which keeps what is PUT or speaks TLS for another, and one that takes forms.
+"""Two more real servers: nginx, which keeps what is PUT or speaks TLS for another, and one that takes forms.
 
 Owns their processes or threads, and what they hold, by file name. Orthanc is in `orthanc`.
 """
