@@ -12,6 +12,7 @@ from moichord.apis.analytics import AnalyticsApi
 from moichord.apis.bandwidth import Bandwidth, Line
 from moichord.apis.http import Client, Deadlines, Endpoint, Tls
 from moichord.apis.metadata import MetadataApi
+from moichord.apis.preflight import Preflighted
 from moichord.apis.upload import Uploader
 from moichord.apis.upload.acceptance import Acceptance
 from moichord.apis.upload.multipart import MultipartUpload
@@ -111,7 +112,7 @@ def equipment(
     analytics = calls.get(Api.ANALYTICS)
     return Equipment(
         metadata=MetadataApi(calls[Api.METADATA]),
-        uploader=_uploader(settings.upload, calls[Api.UPLOAD]),
+        uploader=Preflighted(_uploader(settings.upload, calls[Api.UPLOAD]), calls[Api.UPLOAD]),
         analytics=None if analytics is None else AnalyticsApi(analytics),
         metadata_call=CallTemplate(settings.metadata.body, settings.metadata.headers, settings.metadata.params),
         upload_call=CallTemplate(None, settings.upload.headers, {}, settings.upload.fields),

@@ -11,6 +11,8 @@ from moichord import wiring
 from moichord.apis.answers import SERVER, failure_of_status
 from moichord.apis.http import Client
 from moichord.apis.metadata import MetadataApi
+from moichord.apis.preflight import ask
+from moichord.apis.replies import NotJson, parse
 from moichord.checks.finding import Finding, failed, ok, warning
 from moichord.clock import Clock
 from moichord.config import Settings
@@ -19,7 +21,7 @@ from moichord.pipeline.equipment import CallTemplate
 from moichord.sample import Api
 
 RESERVED_SAMPLE_ID = "moichord-check"
-REFUSED = frozenset({401, 403, 407})
+MISSING = frozenset({404, 410})
 NAMES: Mapping[str, object] = {
     "sample_id": RESERVED_SAMPLE_ID,
     "attempt_number": 1,
@@ -54,7 +56,14 @@ def _metadata(client: Client, settings: Settings) -> Finding:
     name, server = str(Api.METADATA), SERVER[Api.METADATA]
     try:
         MetadataApi(client).fetch(RESERVED_SAMPLE_ID, call.body, headers=call.headers, params=call.params)
-    except SampleUnknown:
+    except SampleUnknown as unknown:
+        if unknown.status == 404 and not _is_json(unknown.detail):
+            return warning(
+                name,
+                f"{server} is reachable, but this may not be the metadata API: its 404 is not in JSON.",
+                "Compare metadata.url with what that server's own description says: a wrong address is answered 404 "
+                "too, and then every sample fails as unknown.",
+            )
         return ok(
             name,
             f"{server} took the key, and does not know the sample {RESERVED_SAMPLE_ID}, as it should be.",
@@ -72,17 +81,27 @@ def _reachable(client: Client, template: CallTemplate) -> Finding:
     api = client.endpoint.api
     call = template.render(NAMES)
     try:
-        answer = client.send(b"", call.headers, method="OPTIONS", params=call.params)
+        answer = ask(client, call.headers, call.params)
     except ApiFailure as failure:
         return _failed(str(api), failure)
     status = answer.status
-    if status in REFUSED:
-        return _failed(str(api), failure_of_status(api, status, answer.headers, now=client.clock.now()))
-    reached = f"{SERVER[api]} is reached (it answers OPTIONS with {status})"
+    reached = f"{SERVER[api]} is reachable, credentials unproven (it answers OPTIONS with {status})"
     if 300 <= status < 400 or status >= 500:
         said = failure_of_status(api, status, answer.headers, now=client.clock.now())
         return warning(str(api), f"{reached}. {said.problem}", _remedy(said))
-    return ok(str(api), f"{reached}; whether it takes the key, only a real request can tell.")
+    doubtful = f"{api}.url is right and the key is taken" if status in MISSING else "the key is taken"
+    return ok(str(api), f"{reached}: whether {doubtful}, only a real request can tell.")
+
+
+def _is_json(quoted: str | None) -> bool:
+    """Whether a reply of which this is the beginning may be JSON; an empty one is no sign against it."""
+    if quoted is None or quoted.startswith(("{", "[")):
+        return True
+    try:
+        parse(quoted.encode())
+    except NotJson:
+        return False
+    return True
 
 
 def _failed(name: str, failure: ApiFailure) -> Finding:

@@ -16,6 +16,7 @@ from moichord.queue.database import Database
 from moichord.queue.holder import lock_of
 from moichord.sample import Api
 from moichord.sandbox.stand_in import StandInApis
+from tests.fault_server import FaultServer, answering
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +222,32 @@ def test_a_metadata_server_that_knows_every_sample_is_a_warning(root: Path) -> N
         finding = asked(root, apis)["metadata"]
     assert finding.result is Result.WARNING
     assert "moichord-check" in finding.text
+
+
+def test_what_answers_is_reachable_and_no_more_is_claimed(root: Path, servers: StandInApis) -> None:
+    findings = asked(root, servers)
+    assert [findings[name].result for name in ("upload", "analytics")] == [Result.OK, Result.OK]
+    assert "reachable, credentials unproven" in findings["analytics"].text
+    # Orthanc's own answer, and that of a server at a wrong address.
+    assert "404): whether upload.url is right and the key is taken, only" in findings["upload"].text
+
+
+@pytest.mark.parametrize(
+    ("content", "result"),
+    [
+        (b"", Result.OK),
+        (b'{"error": "no such sample"}', Result.OK),
+        (b'{"error": "' + b"no such sample; " * 100 + b'"}', Result.OK),
+        (b'"unknown"', Result.OK),
+        (b"404 page not found", Result.WARNING),
+        (b"<html><h1>Not Found</h1></html>", Result.WARNING),
+    ],
+)
+def test_a_404_that_is_not_json_may_come_from_a_wrong_address(root: Path, content: bytes, result: Result) -> None:
+    with FaultServer(answering(404, content)) as server:
+        finding = asked(root, metadata={"url": server.url})["metadata"]
+    assert finding.result is result
+    assert ("may not be the metadata API" in finding.text) is (result is Result.WARNING)
 
 
 def test_a_server_in_trouble_is_a_warning_not_a_wrong_key(root: Path) -> None:
