@@ -5,7 +5,7 @@ of its own leaves it. Names of folders and files are drawn as text, never as mar
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO, TypeVar
 
@@ -23,6 +23,7 @@ from moichord.status.phrases import ago, called, count, moment, size
 from moichord.status.sentences import (
     Level,
     Sentence,
+    figures,
     goes_on,
     holding_api,
     plain_state,
@@ -42,7 +43,10 @@ OF_STATE = {
     State.CANCELLED: "magenta",
 }
 Seen = TypeVar("Seen")
+Drawn = TypeVar("Drawn")
 REFRESH_SECONDS = 0.5
+ROWS = 40
+"""So many of each part are drawn once; all of them are in the JSON."""
 UNBOUNDED = 1000
 BAR = 20
 ROOMY = 100
@@ -62,15 +66,15 @@ def console_for(stream: TextIO, *, colour: bool = True) -> Console:
 def draw(standing: Standing, console: Console, *, most: int | None = None) -> RenderableType:
     """The state at a glance; with `most`, each part has that many rows at most."""
     overview = standing.overview
-    needing = {one.uuid for one in standing.attention}
-    recent = [one for one in overview.recent if one.uuid not in needing]
+    needing: list[Submission | Arrival] = [*standing.attention, *standing.misnamed]
+    recent = [one for one in overview.recent if one not in standing.attention]
     parts = [
         banner(sentences(standing)),
-        _part("Arriving", [_arriving(one) for one in standing.arriving], most),
-        _part("On the way", [_on_the_way(one, standing, console) for one in overview.unfinished], most),
-        _part("Needs attention", list(_needing(standing)), most),
+        _part("Arriving", standing.arriving, _arriving, most),
+        _part("On the way", overview.unfinished, lambda one: _on_the_way(one, standing, console), most),
+        _part("Needs attention", needing, lambda one: _needing(one, standing), most),
         _advice(standing),
-        _part("Finished lately", [_finished(one, standing.at) for one in recent], most),
+        _part("Finished lately", recent, lambda one: _finished(one, standing.at), most),
         _footer(standing),
     ]
     return Group(*(part for part in parts if part is not None))
@@ -152,15 +156,17 @@ class Row:
     below: tuple[Text, ...] = ()
 
 
-def _part(heading: str, rows: list[Row], most: int | None) -> RenderableType | None:
-    if not rows:
+def _part(
+    heading: str, samples: Sequence[Drawn], row_of: Callable[[Drawn], Row], most: int | None
+) -> RenderableType | None:
+    if not samples:
         return None
-    shown = rows if most is None else rows[:most]
+    shown = [row_of(one) for one in samples[:most]]
     # A name is to be found again with the eye: it is the last to be broken.
     name = min(NAME, max(row.name.cell_len for row in shown))
     state = max(row.state.cell_len for row in shown)
     lines = [indented(line) for row in shown for line in _lines(row, name, state)]
-    left = len(rows) - len(shown)
+    left = len(samples) - len(shown)
     more = [indented(Text(f"and {left} more", style=QUIET))] if left else []
     return Group(Text(), Text(heading, style=HEADING), *lines, *more)
 
@@ -210,15 +216,14 @@ def _why(submission: Submission, standing: Standing) -> tuple[Text, ...]:
     return _explained(None if said_above else submission.reason, None if when is None else when[:1].upper() + when[1:])
 
 
-def _needing(standing: Standing) -> Iterator[Row]:
+def _needing(one: Submission | Arrival, standing: Standing) -> Row:
     now = standing.at
-    for one in standing.attention:
+    if isinstance(one, Submission):
         mend = None if one.remedy is None else called(one.remedy, standing.command)
-        yield Row(_name(one), of_state(one), _when(one, now), _explained(one.reason or "It failed.", mend))
-    for arrival in standing.misnamed:
-        since = Text(f"in the inbox since {moment(arrival.first_seen_at, now)}", style=QUIET)
-        state = Text("Needs attention", style=OF_STATE[State.FAILED])
-        yield Row(Text(printable(arrival.folder_name)), state, since, _explained(_sentence(arrival.reason), None))
+        return Row(_name(one), of_state(one), _when(one, now), _explained(one.reason or "It failed.", mend))
+    since = Text(f"in the inbox since {moment(one.first_seen_at, now)}", style=QUIET)
+    state = Text("Needs attention", style=OF_STATE[State.FAILED])
+    return Row(Text(printable(one.folder_name)), state, since, _explained(_sentence(one.reason), None))
 
 
 def _sentence(reason: str) -> str:
@@ -255,9 +260,15 @@ def _name(submission: Submission) -> Text:
 
 
 def _footer(standing: Standing) -> RenderableType | None:
+    said = [*figures(standing), *_so_far(standing)]
+    return Group(Text(), *(Text(line, style=QUIET) for line in said)) if said else None
+
+
+def _so_far(standing: Standing) -> Iterator[str]:
     counts = standing.overview.counts
     ended = {"sent": State.DONE, "failed": State.FAILED, "cancelled": State.CANCELLED}
     so_far = ", ".join(f"{counts[state]} {word}" for word, state in ended.items() if counts.get(state))
     said = ["The daemon is running."] if standing.daemon else []
     said += [f"So far {so_far}."] if so_far else []
-    return Group(Text(), Text(" ".join(said), style=QUIET)) if said else None
+    if said:
+        yield " ".join(said)
