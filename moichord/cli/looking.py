@@ -55,7 +55,7 @@ def _overview(entrance: Entrance, state: OpenState, *, as_json: bool) -> None:
         print_json(report.overview_report(standing))
     else:
         console = entrance.console()
-        console.print(terminal.draw(standing, console))
+        console.print(terminal.draw(standing, console, most=terminal.ROWS))
 
 
 def _watch(entrance: Entrance, state: OpenState) -> None:
@@ -67,7 +67,7 @@ def _watch(entrance: Entrance, state: OpenState) -> None:
     try:
         terminal.watch(state.standing, console, threading.Event(), state.clock)
     except KeyboardInterrupt:
-        console.print(terminal.draw(state.standing(), console))
+        console.print(terminal.draw(state.standing(), console, most=terminal.ROWS))
 
 
 def _watch_one(entrance: Entrance, state: OpenState, sample: str) -> None:

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+from zlib import crc32
 
 from moichord.durable import TEMPORARY_PREFIX, NotRegular, kind_of, open_flags, open_regular
 from moichord.inbox.filesystem import filesystem_type, makes_inodes_up
@@ -27,6 +28,10 @@ LINK_ADVICE = "followed: put the file itself into the folder"
 SPECIAL_ADVICE = "opened: take it out of the folder"
 MAY_NOT_WRITE = "moichord may not write in the sub-folder"
 WRITE_ADVICE = "it belongs to another user. Give the moichord group permission to write in it (see the README, Samba)"
+
+AGAIN_EVERY = 6
+"""Scans after which a file that may become complete is read again, though nothing shows that it has changed: what came
+between two looks at the clock that stamps it does not show."""
 
 _PREAMBLE_BYTES = 128  # DICOM PS3.10 7.1: a preamble, then "DICM"
 _DICOMDIR = "dicomdir"  # DICOM PS3.10 8.6: the name of the directory record, which is no image
@@ -53,6 +58,7 @@ class Scanner:
         self._is_sample_id = is_sample_id
         self._filesystem = filesystem
         self._known: dict[str, FolderSeen] = {}
+        self._scans = 0
 
     def scan(self) -> InboxSeen:
         """Everything in the inbox, as it is now."""
@@ -100,6 +106,7 @@ class Scanner:
     def _scan_open(self, descriptor: int) -> InboxSeen:
         strays: list[str] = []
         seen: dict[str, FolderSeen] = {}
+        self._scans += 1
         by_inode = not makes_inodes_up(self._filesystem(self._inbox))
         with os.scandir(descriptor) as entries:
             for entry in entries:
@@ -124,7 +131,8 @@ class Scanner:
         except OSError as error:
             return FolderSeen(name, unreadable=_cannot_read("the folder", error))
         try:
-            reading = _Reading(self._rules, self._inspect, known, by_inode=by_inode, to_be_taken=True)
+            again = (crc32(os.fsencode(name)) + self._scans) % AGAIN_EVERY == 0  # not all folders in one scan
+            reading = _Reading(self._rules, self._inspect, known, by_inode=by_inode, to_be_taken=True, again=again)
             return reading.read(name, descriptor)
         finally:
             os.close(descriptor)
@@ -133,7 +141,8 @@ class Scanner:
 class _Reading:
     """One look at one sample. One that is `to_be_taken` must let its files be replaced, in every folder of it.
 
-    `by_inode` says whether another inode means another file.
+    `by_inode` says whether another inode means another file; `again` that what may become complete is read again,
+    changed or not.
     """
 
     def __init__(
@@ -144,11 +153,13 @@ class _Reading:
         *,
         by_inode: bool,
         to_be_taken: bool = False,
+        again: bool = True,
     ) -> None:
         self._rules = rules
         self._inspect = inspect
         self._by_inode = by_inode
         self._to_be_taken = to_be_taken
+        self._again = again or known is None or known.unreadable is not None
         self._known_folder = known
         self._known = {file.path: file for file in known.files} if known else {}
         self._files: list[FileSeen] = []
@@ -230,7 +241,8 @@ class _Reading:
         inode = status.st_ino if self._by_inode else 0
         stamp = (path, kind, status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)
         known = self._known.get(path)
-        if known is not None and known.stamp == stamp and known.verdict is not Verdict.MAY_BECOME_COMPLETE:
+        stands = known is not None and (not self._again or known.verdict is not Verdict.MAY_BECOME_COMPLETE)
+        if known is not None and known.stamp == stamp and stands:
             self._files.append(known)
             return
         temporary = not marker and (temporary or self._rules.is_temporary(entry.name))

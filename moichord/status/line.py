@@ -19,12 +19,18 @@ from moichord.status.standing import Standing, look
 
 NOTHING = "nothing to do"
 ANSWER_SECONDS = 60.0
+UNCHANGED_SECONDS = 300.0
+REST = 25.0
 _WORDS = ("sending", "checking", "finishing", "waiting")
 _AT_STEP: Mapping[Step, str] = {Step.METADATA: "checking", Step.TAGS: "checking", Step.UPLOAD: "sending"}
 
 
 class Teller:
-    """Says in one line how it stands, whenever it is asked. It looks into `failed`, and so may wait for a share."""
+    """Says in one line how it stands, whenever it is asked. It looks into `failed`, and so may wait for a share.
+
+    It looks only if the state has changed since, and the folders of `failed` every UNCHANGED_SECONDS; and it rests REST
+    times as long as a look has taken, so that much that waits costs the daemon no more than little.
+    """
 
     def __init__(self, views: Views, failed: Path, clock: Clock, pulse: Pulse) -> None:
         self._views = views
@@ -32,8 +38,20 @@ class Teller:
         self._clock = clock
         self._pulse = pulse
         self._pace = Pace()
+        self._said: str | None = None
+        self._mark: object = None
+        self._looked_at = self._rests_until = clock.monotonic()
 
     def __call__(self) -> str:
+        now, mark = self._clock.monotonic(), self._views.mark()
+        unchanged = mark is not None and mark == self._mark and now < self._looked_at + UNCHANGED_SECONDS
+        if self._said is None or not (unchanged or now < self._rests_until):
+            self._said = self._look()
+            self._mark, self._looked_at = mark, now
+            self._rests_until = now + (1.0 + REST) * (self._clock.monotonic() - now)
+        return self._said
+
+    def _look(self) -> str:
         with self._pulse.share("the folder failed", ANSWER_SECONDS):
             standing = look(self._views, self._failed, _it_runs, self._clock, recent=0)
         self._pace.note(self._clock.monotonic(), sent_now(standing))

@@ -125,7 +125,7 @@ class Site:
             with connection.begin():
                 for events in _in_pieces(_events(self.size, now)):
                     connection.execute(history.insert(), list(events))
-                held = {"open_since": now, "reason": "It refused the connection.", "next_probe_at": now + 300}
+                held = {"open_since": now, "reason": "It refused the connection.", "next_probe_at": now + DAY / 2}
                 connection.execute(circuits.update().where(circuits.c.api == str(Api.UPLOAD)).values(**held))
                 migrations.set_fact(connection, "notices", [])
         database._engine.dispose()

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import pytest
 
-from moichord.inbox.scanner import Scanner
+from moichord.inbox.scanner import AGAIN_EVERY, Scanner
 from moichord.inbox.seen import FolderSeen, Inspection, Verdict, WatchRules
 from moichord.sample import OWN_FILES
 
@@ -220,17 +220,27 @@ def test_every_change_of_a_file_changes_the_manifest(inbox: Path, sample: Path, 
     assert after.manifest != before.manifest
 
 
-def test_what_is_settled_is_read_once_and_what_is_incomplete_each_time(inbox: Path, sample: Path, reader: Reader):
+def test_what_is_settled_is_read_once_and_what_is_incomplete_now_and_then(inbox: Path, sample: Path, reader: Reader):
     (sample / "whole.dcm").write_bytes(WHOLE)
     (sample / "never.dcm").write_bytes(b"text" * 100)
     (sample / "short.dcm").write_bytes(WHOLE[:133])
     watching = scanner(inbox, reader)
-    for _ in range(3):
+    watching.scan()
+    assert sorted(len(contents) for contents in reader.read) == [133, len(WHOLE), 400]
+    for _ in range(2 * AGAIN_EVERY):
         watching.scan()
     assert sorted(len(contents) for contents in reader.read) == [133, 133, 133, len(WHOLE), 400]
     (sample / "whole.dcm").write_bytes(WHOLE + b", whole")
     watching.scan()
     assert reader.read[-2:].count(WHOLE + b", whole") == 1
+
+
+def test_what_is_incomplete_is_read_at_once_when_it_has_changed(inbox: Path, sample: Path, reader: Reader):
+    watching = scanner(inbox, reader)
+    for length in range(100, 100 + 2 * AGAIN_EVERY):
+        (sample / "growing.dcm").write_bytes(WHOLE[:length])
+        watching.scan()
+    assert {len(contents) for contents in reader.read} == set(range(100, 100 + 2 * AGAIN_EVERY))
 
 
 def test_a_file_that_is_filled_in_place_without_a_new_time_is_noticed(
