@@ -29,6 +29,9 @@ from moichord.pipeline.upload_pool import Bench, Job, LaneEnded
 from moichord.pipeline.wanted_tags import Tagging
 from moichord.sample import Acknowledgement, Api, Image, Step, images_key, native
 
+LONG_REQUEST = 64 * 1024 * 1024
+"""From so many bytes on a request may take minutes on a slow line."""
+
 # What several failures of one turn mean together is what the first of these kinds among them means.
 GRAVEST_FIRST: tuple[type[BaseException], ...] = (
     SampleFailure,
@@ -52,13 +55,18 @@ def upload_images(journal: Journal, equipment: Equipment, folder: Path, tagging:
     )
     parcels = [waiting] if waiting and equipment.uploader.takes_whole_samples else [[image] for image in waiting]
     jobs: list[Job] = [_job(journal, equipment, folder, wanted, parcel) for parcel in parcels]
+    short = sum(_length(parcel) < LONG_REQUEST for parcel in parcels)
     if journal.cautious(Api.UPLOAD):
         # One request goes out by itself, with the smallest image, before the others are tried.
-        _raise_gravest(equipment.pool.run(jobs[:1], _ends_the_turn))
-        jobs = jobs[1:]
-    _raise_gravest(equipment.pool.run(jobs, _ends_the_turn))
+        _raise_gravest(equipment.pool.run(jobs[:1], _ends_the_turn, short=min(1, short)))
+        jobs, short = jobs[1:], max(0, short - 1)
+    _raise_gravest(equipment.pool.run(jobs, _ends_the_turn, short=short))
     if equipment.listing(folder) != wanted.listing:
         raise _came_too_late()
+
+
+def _length(parcel: Sequence[Image]) -> int:
+    return sum(image.sent_length for image in parcel)
 
 
 def _require_as_planned(

@@ -6,6 +6,9 @@ back to whoever asked for it; the pool itself raises nothing.
 There are up to two threads more than requests may be in flight, so that opening the next image and committing the
 last answer overlap the wait for the server. A bench's `slot` bounds the sending alone; it is not given any more to a
 lane that an error in it has ended, so that nothing new goes out while that error is still being written down.
+
+Long jobs, whose requests may take minutes, never run in all slots at once: of two or more slots one is left to the
+others, so that a small sample waits for no large image.
 """
 
 import threading
@@ -52,15 +55,23 @@ Job = Callable[[Bench], None]
 
 
 class Lane:
-    """The jobs of one submission: those that wait, how many run, and what the failed ones raised."""
+    """The jobs of one submission: those that wait, how many run, and what the failed ones raised.
 
-    def __init__(self, jobs: Sequence[Job], ends: Callable[[BaseException], bool]) -> None:
+    The first `short` of them are short, the others long.
+    """
+
+    def __init__(self, jobs: Sequence[Job], ends: Callable[[BaseException], bool], short: int) -> None:
         self.waiting = deque(jobs)
+        self._long = len(jobs) - short
         self.running = 0
         self.failures: list[BaseException] = []
         self.ends = ends
         self.ended = False
         self.finished = threading.Event()
+
+    @property
+    def next_is_long(self) -> bool:
+        return len(self.waiting) <= self._long
 
     def give_up(self, why: BaseException) -> None:
         """Start none of those that wait."""
@@ -79,6 +90,8 @@ class UploadPool:
     def __init__(self, concurrency: int, spare_threads: int = 2) -> None:
         slots = threading.BoundedSemaphore(concurrency)
         self._lanes: deque[Lane] = deque()  # those with jobs that wait; the first is next
+        self._long = 0  # how many long jobs run
+        self._most_long = max(1, concurrency - 1)
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -88,13 +101,15 @@ class UploadPool:
         for thread in self._threads:
             thread.start()
 
-    def run(self, jobs: Sequence[Job], ends: Callable[[BaseException], bool]) -> list[BaseException]:
-        """Run `jobs` and wait for them; return what they raised.
+    def run(
+        self, jobs: Sequence[Job], ends: Callable[[BaseException], bool], *, short: int | None = None
+    ) -> list[BaseException]:
+        """Run `jobs` and wait for them; return what they raised. The first `short` are short (None: all of them).
 
         After an exception of which `ends` is true no further job of these starts; those that run are waited for.
         Once the pool is closed nothing starts either, and Stopped is among what is returned.
         """
-        lane = Lane(jobs, ends)
+        lane = Lane(jobs, ends, len(jobs) if short is None else short)
         with self._changed:
             if self._closed:
                 lane.give_up(_stopped())
@@ -118,30 +133,40 @@ class UploadPool:
 
     def _work(self, bench: Bench) -> None:
         while (turn := self._next_job()) is not None:
-            lane, job = turn
+            lane, job, is_long = turn
             error: BaseException | None = None
             bench.slot.lane = lane
             try:
                 job(bench)
             except BaseException as raised:  # noqa: BLE001 - it belongs to whoever asked for the job, not to this thread
                 error = raised
-            self._ended(lane, error)
+            self._ended(lane, error, is_long=is_long)
 
-    def _next_job(self) -> tuple[Lane, Job] | None:
+    def _next_job(self) -> tuple[Lane, Job, bool] | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._lanes or self._closed)
-            if not self._lanes:
+            self._changed.wait_for(lambda: self._closed or self._next_lane() is not None)
+            lane = self._next_lane()
+            if lane is None:
                 return None
-            lane = self._lanes.popleft()
+            self._lanes.remove(lane)
+            is_long = lane.next_is_long
             job = lane.waiting.popleft()
             lane.running += 1
+            self._long += is_long
             if lane.waiting:
                 self._lanes.append(lane)  # behind the others: one job each, in turn
-            return lane, job
+            return lane, job, is_long
 
-    def _ended(self, lane: Lane, error: BaseException | None) -> None:
+    def _next_lane(self) -> Lane | None:
+        may_be_long = self._long < self._most_long
+        return next((lane for lane in self._lanes if may_be_long or not lane.next_is_long), None)
+
+    def _ended(self, lane: Lane, error: BaseException | None, *, is_long: bool) -> None:
         with self._changed:
             lane.running -= 1
+            if is_long:
+                self._long -= 1
+                self._changed.notify()  # a thread may have waited for that
             if error is not None and not isinstance(error, LaneEnded):
                 lane.failures.append(error)
                 if lane.waiting and lane.ends(error):

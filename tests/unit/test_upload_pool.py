@@ -204,6 +204,33 @@ def test_lanes_take_turns_one_image_each() -> None:
         assert gate.begun == ["first", "a", "b", "a", "b", "a", "b"]
 
 
+def test_two_long_samples_leave_a_slot_to_a_small_one() -> None:
+    with gated(4, 2) as (pool, gate, callers):
+        for name in ("long", "longer"):
+            callers.submit(pool.run, [gate.job(name, within_slot=True)] * 8, never, short=0)
+        gate.wait_for(3)
+        small = callers.submit(pool.run, [gate.job("small", within_slot=True)], never)
+        gate.wait_for(4)
+        assert (gate.begun[3], gate.running) == ("small", 4)
+        gate.open()
+        assert small.result(LONG) == []
+
+
+def test_the_long_images_of_a_sample_that_has_short_ones_too_leave_a_slot() -> None:
+    with gated(4, 2) as (pool, gate, callers):
+        turn = callers.submit(pool.run, [*[nothing] * 9, *[gate.job("long")] * 8], never, short=9)
+        gate.let(8)
+        assert turn.result(LONG) == []
+        assert gate.most == 3
+
+
+def test_a_single_slot_serves_long_images_too() -> None:
+    with gated(1) as (pool, gate, callers):
+        turn = callers.submit(pool.run, [gate.job("long")] * 3, never, short=0)
+        gate.let(3)
+        assert turn.result(LONG) == []
+
+
 @pytest.mark.parametrize(("concurrency", "spare"), [(1, 0), (1, 2), (4, 2), (4, 8)])
 def test_there_are_at_most_two_threads_more_than_requests(concurrency: int, spare: int) -> None:
     threads = concurrency + min(2, spare)
