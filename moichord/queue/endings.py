@@ -132,18 +132,18 @@ class Endings:
         self, submission: Submission, outcome: State, place: str, reason: str | None, remedy: str | None
     ) -> Submission:
         """Intent: the submission ends as `outcome`, and its folder goes to `place`."""
-        now = self._clock.now()
-        values = {
+        values: dict[str, Any] = {
             "of": submission.uuid,
             "how": str(outcome),
             "where": place,
             "why": reason,
             "mend": remedy,
             "by": self._owner,
-            "now": now,
         }
 
         def unit(connection: Connection) -> Submission:
+            # The end of the archive step is written in the same commit, before this: its time is not the later one.
+            values["now"] = self._clock.now()
             exactly_one(connection.execute(_CONCLUDE, values).rowcount, submission.uuid, f"end as {outcome}")
             return submission_of(connection.execute(_ONE, {"of": submission.uuid}).one())
 
