@@ -219,6 +219,7 @@ def test_two_long_samples_leave_a_slot_to_a_small_one() -> None:
 def test_the_long_images_of_a_sample_that_has_short_ones_too_leave_a_slot() -> None:
     with gated(4, 2) as (pool, gate, callers):
         turn = callers.submit(pool.run, [*[nothing] * 9, *[gate.job("long")] * 8], never, short=9)
+        gate.wait_for(3)
         gate.let(8)
         assert turn.result(LONG) == []
         assert gate.most == 3
