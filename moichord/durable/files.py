@@ -63,8 +63,8 @@ def open_regular(
     """Open a plain file for reading, unbuffered, and nothing else, whatever a stranger put under that name.
 
     `dir_fd` is the folder that `name` is relative to. `single_link` refuses a file that has a second name
-    somewhere; `device` refuses a file on another file system than that `st_dev`. Raises `NotRegular`, or `OSError`
-    where it cannot be opened.
+    somewhere; `device`, that of the folder, refuses a file that is mounted there from another file system. Raises
+    `NotRegular`, or `OSError` where it cannot be opened.
     """
     shown = os.fspath(name)
     if not hasattr(os, "O_NOFOLLOW") and os.path.islink(shown):
@@ -83,7 +83,7 @@ def open_regular(
         what = kind_of(status.st_mode)
         if what is None and single_link and status.st_nlink > 1:
             what = "a hard link (the file has a second name elsewhere)"
-        if what is None and device is not None and status.st_dev != device:
+        if what is None and device is not None and status.st_dev != device and not _same_mount(descriptor, dir_fd):
             what = "on another file system"
         if what is not None:
             raise NotRegular(shown, what)
@@ -91,6 +91,24 @@ def open_regular(
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def _same_mount(descriptor: int, folder: int | None) -> bool:
+    """Whether a file and its folder, both open, lie on one mount. Where the system does not say: no.
+
+    On an overlay whose layers lie on several disks a file has the st_dev of its layer, and its folder another one.
+    Source: proc_pid_fdinfo(5), the line `mnt_id:`.
+    """
+    found = None if folder is None else _mount_of(folder)
+    return found is not None and found == _mount_of(descriptor)
+
+
+def _mount_of(descriptor: int) -> bytes | None:
+    try:
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_bytes().splitlines()
+    except OSError:
+        return None
+    return next((line for line in lines if line.startswith(b"mnt_id:")), None)
 
 
 def fsync_file(file: BinaryIO) -> None:
