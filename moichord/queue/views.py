@@ -6,7 +6,7 @@ Errors: none of its own.
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, exists, func, or_, select
+from sqlalchemy import Connection, Select, bindparam, exists, func, or_, select
 
 from moichord.outage import Circuit
 from moichord.queue import files, migrations
@@ -23,6 +23,12 @@ _newer = submissions.alias("newer").c
 _IS_NEWEST = ~exists().where(
     _newer.sample_id == submissions.c.sample_id, _newer.attempt_number > submissions.c.attempt_number
 )
+
+# Asked at the end of every trip: built once.
+_ONE = select(submissions).where(submissions.c.uuid == bindparam("of"))
+_STEPS_OF = select(steps).where(steps.c.submission == bindparam("of"))
+_IMAGES_OF = select(images).where(images.c.submission == bindparam("of")).order_by(images.c.number)
+_EVENTS_OF = select(history).where(history.c.submission == bindparam("of")).order_by(history.c.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +168,11 @@ class Views:
     def detail(self, uuid: str) -> Detail:
         """All about the submission `uuid`."""
         with self._database.read() as connection:
-            row = connection.execute(select(submissions).where(submissions.c.uuid == uuid)).one()
-            step_rows = connection.execute(select(steps).where(steps.c.submission == uuid))
-            image_rows = connection.execute(select(images).where(images.c.submission == uuid).order_by(images.c.number))
-            events = connection.execute(select(history).where(history.c.submission == uuid).order_by(history.c.number))
+            of = {"of": uuid}
+            row = connection.execute(_ONE, of).one()
+            step_rows = connection.execute(_STEPS_OF, of)
+            image_rows = connection.execute(_IMAGES_OF, of)
+            events = connection.execute(_EVENTS_OF, of)
             return Detail(
                 submission_of(row),
                 {record.step: record for record in map(step_of, step_rows)},
