@@ -7,7 +7,7 @@ must not know what is done with a sample afterwards. Nothing but StateUnwritable
 import logging
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from moichord.clock import Clock
@@ -17,6 +17,7 @@ from moichord.inbox.doorbell import Doorbell
 from moichord.inbox.scanner import Scanner
 from moichord.inbox.seen import FolderSeen, InboxSeen
 from moichord.inbox.settling import NotYet, SettleRule, Take, Tracked, held_open, interrupted, judge, restored
+from moichord.inbox.strays import left_alone
 from moichord.inbox.taking import Taker
 from moichord.pulse import Pulse
 from moichord.queue.arrivals import Arrival, Arrivals, Taking
@@ -27,9 +28,9 @@ from moichord.spool import ATTEMPT_SUFFIX, Spool
 log = logging.getLogger(__name__)
 
 SOONEST = 0.05
+REST = 50.0
 SLOW_SECONDS = 600.0
 JUDGING_SECONDS = 120.0
-STRAYS_NAMED = 5
 PAUSED = "moichord is paused"
 
 
@@ -86,7 +87,7 @@ class Intake:
         """What people should know about the inbox as a whole."""
         watch = None if self._problem else self._doorbell.problem  # one that is gone cannot be watched either
         problems = (self._problem, watch, self._taker.problem, self._unwritable)
-        return [problem for problem in problems if problem] + _left_alone(self._strays)
+        return [problem for problem in problems if problem] + left_alone(self._strays)
 
     def adopt(self, scanner: Scanner, rules: IntakeRules) -> None:
         """Look with these from the next look on. Any thread may ask for that."""
@@ -97,7 +98,7 @@ class Intake:
         self._recorded = self._arrivals.load()
         self._seen_at = self._clock.monotonic()
         monotonic, now = self._clock.monotonic(), self._clock.now()
-        unseen = self._blindness.over(self._recorded.values())
+        unseen = self._blindness.left_out(self._recorded.values())
         self._tracked = {
             name: restored(name, arrival.manifest, arrival.last_change_at, monotonic=monotonic, now=now, unseen=unseen)
             for name, arrival in self._recorded.items()
@@ -111,7 +112,11 @@ class Intake:
         return problem
 
     def run(self, ring: threading.Event, stopping: threading.Event) -> None:
-        """Look on the bell and every `scan_interval`, until stopping."""
+        """Look on the bell and every `scan_interval`, until stopping.
+
+        Many samples that settle one after the other are looked at together: without the bell the next look comes REST
+        times later than the last one took.
+        """
         wait = 0.0
         while not stopping.is_set():
             self._clock.wait(ring, wait)
@@ -122,8 +127,11 @@ class Intake:
                 if not self._doorbell.healthy():
                     self._doorbell.rebuild()  # before the scan: what comes in between is seen by it
             try:
+                began = self._clock.monotonic()
                 with self._pulse.within(JUDGING_SECONDS, "judges what the inbox holds"):
                     wait = self.look()
+                took = self._clock.monotonic() - began
+                wait = max(wait, min(self._rules.scan_interval, REST * took))
                 self._unwritable = None
             except StateUnwritable as error:
                 wait = self._rules.scan_interval
@@ -182,7 +190,7 @@ class Intake:
             return
         self._blindness.over(self._recorded.values())
         self._seen_at = self._clock.monotonic()
-        for line in _left_alone(sorted(set(seen.strays) - set(self._strays))):
+        for line in left_alone(sorted(set(seen.strays) - set(self._strays))):
             log.warning("%s", line)
         self._strays = seen.strays
 
@@ -301,13 +309,6 @@ def sample_id_of(folder_name: str, pattern: re.Pattern[str]) -> str | None:
         return None
     match = pattern.search(ATTEMPT_SUFFIX.sub("", folder_name))
     return match["sample_id"] if match else None
-
-
-def _left_alone(strays: Sequence[str]) -> list[str]:
-    """What to say of loose files: a few by name, the others by number."""
-    named = [f"a loose file in the inbox is left alone: {printable(name)}" for name in strays[:STRAYS_NAMED]]
-    more = len(strays) - len(named)
-    return [*named, f"and {more} more loose files in the inbox are left alone"] if more else named
 
 
 def _first_of_each(takings: list[Taking]) -> list[Taking]:

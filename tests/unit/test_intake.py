@@ -8,12 +8,13 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from moichord.errors import StateUnwritable
-from moichord.inbox.intake import Intake, IntakeRules, sample_id_of
+from moichord.inbox.intake import REST, SOONEST, Intake, IntakeRules, sample_id_of
 from moichord.inbox.scanner import Scanner
 from moichord.inbox.seen import WatchRules
 from moichord.inbox.settling import SettleRule
@@ -689,6 +690,23 @@ def test_a_dead_watch_is_rebuilt_before_the_scan_and_what_cannot_be_is_noticed(l
     run_for(lab, SCAN)
     assert lab.doorbell.rebuilt == 1
     assert lab.intake.notices == ["The inbox cannot be watched"]
+
+
+def test_a_look_that_takes_long_is_followed_by_a_long_rest(lab: Lab) -> None:
+    looks = []
+
+    def slow_look() -> float:
+        """There is always a sample that wants to be looked at at once."""
+        looks.append(lab.clock.monotonic())
+        lab.clock.advance(0.1)
+        return SOONEST
+
+    lab.intake.look = slow_look  # type: ignore[method-assign]
+    run_for(lab, 3 * SCAN)
+    assert [later - earlier for earlier, later in pairwise(looks)] == pytest.approx(
+        [0.1 + REST * 0.1] * (len(looks) - 1)
+    )
+    assert len(looks) > 3
 
 
 def test_loose_files_are_said_once_and_a_heap_of_them_by_number(lab: Lab, caplog) -> None:

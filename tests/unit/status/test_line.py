@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 
 from moichord.outage import Circuit
-from moichord.queue.views import Overview, Progress
+from moichord.pulse import Pulse
+from moichord.queue.views import Overview, Progress, Views
 from moichord.sample import Api, State, Step, Submission
-from moichord.status.line import line, sent_now
+from moichord.status.line import REST, UNCHANGED_SECONDS, Teller, line, sent_now
 from moichord.status.pace import Pace
 from moichord.status.phrases import moment
 from moichord.status.standing import Standing
-from tests.unit.status.lab import NOON, Lab
+from tests.unit.status.lab import NOON, HandClock, Lab
 
 MIB = 2**20
 
@@ -98,3 +99,49 @@ def test_how_long_the_rest_takes(notes: list[tuple[float, dict[str, int]]], left
         pace.note(at, sent)
 
     assert pace.seconds_for(100) == (None if left is None else pytest.approx(left))
+
+
+class Counted(Views):
+    """Counts how often everything is looked at."""
+
+    looks = 0
+
+    def overview(self, recent: int = 10) -> Overview:
+        self.looks += 1
+        return super().overview(recent)
+
+
+class SlowlyCounted(Counted):
+    """Takes two seconds for a look, by the clock of the lab."""
+
+    clock: HandClock
+
+    def overview(self, recent: int = 10) -> Overview:
+        self.clock.at += 2.0
+        return super().overview(recent)
+
+
+def test_the_line_is_made_anew_only_when_the_state_has_changed(lab: Lab) -> None:
+    views = Counted(lab.database)
+    teller = Teller(views, lab.failed, lab.clock, Pulse(lab.clock))
+    lab.processing("LINE-1")
+    assert len({teller(), teller(), teller()}) == 1
+    assert views.looks == 1
+    lab.bulletin.publish(["the disk is full"], {})
+    assert teller().endswith("the disk is full")
+    assert views.looks == 2
+    lab.clock.at += UNCHANGED_SECONDS  # somebody may have taken a folder out of failed
+    teller()
+    assert views.looks == 3
+
+
+def test_a_look_that_takes_long_is_followed_by_a_long_rest(lab: Lab) -> None:
+    views = SlowlyCounted(lab.database)
+    views.clock = lab.clock
+    teller = Teller(views, lab.failed, lab.clock, Pulse(lab.clock))
+    teller()
+    for number in range(int(3 * REST)):
+        lab.bulletin.publish([f"notice {number}"], {})
+        lab.clock.at += 1.0
+        teller()
+    assert views.looks == 2
