@@ -10,6 +10,7 @@
     asking       retry, cancel, pause, resume
     guarding     web-password
     rehearsing   sandbox, demo
+    manual       man
 
 Owns the words on the command line, what goes to stdout (data) and stderr (messages), and the exit codes. Modules that
 take long to load are loaded by the command that needs them. No error leaves `main`.
@@ -26,7 +27,18 @@ from pathlib import Path
 import click
 
 from moichord import __version__
-from moichord.cli import asking, detaching, guarding, looking, reconciling, rehearsing, running, setting_up, supporting
+from moichord.cli import (
+    asking,
+    detaching,
+    guarding,
+    looking,
+    manual,
+    reconciling,
+    rehearsing,
+    running,
+    setting_up,
+    supporting,
+)
 from moichord.cli.entrance import Entrance, tell
 from moichord.errors import MoichordError
 
@@ -67,7 +79,7 @@ def commands(context: click.Context, config: Path | None, verbose: bool, quiet: 
     context.obj = Entrance(config, dict(os.environ), verbose=verbose, quiet=quiet, colour=not plain)
 
 
-for room in (setting_up, running, detaching, looking, reconciling, asking, supporting, guarding, rehearsing):
+for room in (setting_up, running, detaching, looking, reconciling, asking, supporting, guarding, rehearsing, manual):
     for command in room.COMMANDS:
         commands.add_command(command)
 

@@ -6,7 +6,7 @@ of its own leaves it. Names of folders and files are drawn as text, never as mar
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO, TypeVar
 
 from rich.console import Console, Group, RenderableType
@@ -19,6 +19,8 @@ from rich.text import Text
 from moichord.clock import Clock
 from moichord.queue.arrivals import Arrival
 from moichord.sample import State, Submission, printable
+from moichord.status.line import sent_now
+from moichord.status.pace import Pace
 from moichord.status.phrases import ago, called, count, moment, size
 from moichord.status.sentences import (
     Level,
@@ -98,7 +100,16 @@ def watch(
     def picture(standing: Standing) -> RenderableType:
         return draw(standing, console, most=max(3, (console.height - 12) // 4))
 
-    return follow(look, picture, console, stop, clock, screen=screen, transient=transient)
+    pace = Pace()
+
+    def seen_anew() -> Standing:
+        """With the pace of the last minute, which tells more of now than the whole upload does."""
+        standing = look()
+        pace.note(clock.monotonic(), sent_now(standing))
+        seconds = pace.seconds_for(1)
+        return standing if seconds is None else replace(standing, rate=1 / seconds)
+
+    return follow(seen_anew, picture, console, stop, clock, screen=screen, transient=transient)
 
 
 def follow(
