@@ -38,6 +38,7 @@ SHOWS_WHO_IT_IS = {"LABEL", "OVERVIEW"}
 _WANTED = [
     *("TransferSyntaxUID", "ImageType", "BurnedInAnnotation", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"),
     *("PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored", "PixelRepresentation"),
+    *("TotalPixelMatrixColumns", "TotalPixelMatrixRows"),
 ]
 _PIXEL_DATA = b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"
 _COLOURS = {("MONOCHROME1", 1), ("MONOCHROME2", 1), ("RGB", 3), ("YBR_FULL", 3)}
@@ -101,8 +102,17 @@ def _frame(dataset: FileDataset, file: BinaryIO) -> Image.Image:
     frames = max(1, int(dataset.get("NumberOfFrames") or 1))
     if not syntax.is_encapsulated:
         return _native(dataset, file, (columns, rows), frames, order, length)
-    encoded = get_frame(file, frames // 2, number_of_frames=frames)
+    encoded = get_frame(file, _middle(dataset, frames), number_of_frames=frames)
     return _decoded(encoded, (columns, rows), str(dataset.get("PhotometricInterpretation", "")))
+
+
+def _middle(dataset: FileDataset, frames: int) -> int:
+    """The frame to show: of tiles in rows (PS3.3 C.7.6.17.3) the one in the middle, which has no empty margin."""
+    whole = (int(dataset.get("TotalPixelMatrixColumns") or 0), int(dataset.get("TotalPixelMatrixRows") or 0))
+    across, down = -(-whole[0] // int(dataset.Columns)), -(-whole[1] // int(dataset.Rows))
+    if across * down != frames:
+        return frames // 2
+    return (down - 1) // 2 * across + (across - 1) // 2
 
 
 def _decoded(encoded: bytes, size: tuple[int, int], colours: str) -> Image.Image:
@@ -131,7 +141,7 @@ def _native(
     size_of_frame = size[0] * size[1] * samples * bits // 8
     if frames * size_of_frame > length:
         raise NoPicture("is cut off")
-    file.seek(frames // 2 * size_of_frame, os.SEEK_CUR)
+    file.seek(_middle(dataset, frames) * size_of_frame, os.SEEK_CUR)
     plain = file.read(size_of_frame)
     if bits == 8:
         mode = "L" if samples == 1 else "YCbCr" if colours == "YBR_FULL" else "RGB"

@@ -7,11 +7,12 @@ Owns the answers. What is asked for becomes a row that the daemon carries out; w
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from moichord.errors import UsageRefused
 from moichord.queue.requests import reopening
 from moichord.sample import Submission
+from moichord.status.web.ascii_json import AsciiJson
 from moichord.status.web.desk import Desk
 from moichord.status.web.forms import form_of, is_from_a_program, own_path
 from moichord.status.web.pages import found
@@ -41,11 +42,11 @@ class Actions:
             said = await run_in_threadpool(self._ask, uuid, kind)
         except UsageRefused as refusal:
             if program:
-                return JSONResponse({"refused": refusal.problem, "remedy": refusal.remedy}, 409)
+                return AsciiJson({"refused": refusal.problem, "remedy": refusal.remedy}, 409)
             content = {"title": "That makes no sense now", "text": refusal.problem, "remedy": refusal.remedy}
             return self._desk.page(request, "message.html", content, 409)
         if program:
-            return JSONResponse({"said": said}, 202)
+            return AsciiJson({"said": said}, 202)
         return RedirectResponse(own_path(form.get("next", f"/samples/{uuid}")), 303)
 
     def _ask(self, uuid: str, kind: str) -> str:

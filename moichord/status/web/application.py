@@ -12,13 +12,14 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from moichord.errors import StateUnwritable
 from moichord.status.web.actions import Actions
+from moichord.status.web.ascii_json import AsciiJson
 from moichord.status.web.desk import Desk
 from moichord.status.web.entrance import Entrance
 from moichord.status.web.guard import Guard
@@ -87,7 +88,7 @@ class Mishaps:
 
     def _said(self, request: Request, status: int, text: str) -> Response:
         if request.url.path.startswith("/api/"):
-            return JSONResponse({"refused": text}, status)
+            return AsciiJson({"refused": text}, status)
         if not hasattr(request.state, "visitor"):
             return PlainTextResponse(f"{text}\n", status)
         return self._desk.page(request, "message.html", {"title": text, "text": None, "remedy": None}, status)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from moichord.errors import StateUnwritable
 from moichord.status import metrics
@@ -20,6 +20,7 @@ from moichord.status.phrases import moment
 from moichord.status.report import overview_report, sample_report
 from moichord.status.sentences import SERVER
 from moichord.status.standing import disks
+from moichord.status.web.ascii_json import AsciiJson
 from moichord.status.web.desk import Desk
 from moichord.status.web.pages import LONGEST_SEARCH, Leaf, found, page_of
 
@@ -53,15 +54,13 @@ class Interface:
             for one in listing.submissions
         ]
         report["listing"] = {"page": leaf.page, "pages": leaf.pages, "total": leaf.total, "submissions": found_here}
-        return JSONResponse(report)
+        return AsciiJson(report)
 
     def sample(self, request: Request) -> Response:
         """What `status SAMPLE --json` prints."""
         submission = found(self._desk, request.path_params["uuid"])
         others = self._desk.views.submissions_of(submission.sample_id)
-        return JSONResponse(
-            sample_report(self._desk.views.detail(submission.uuid), others, self._desk.present.standing())
-        )
+        return AsciiJson(sample_report(self._desk.views.detail(submission.uuid), others, self._desk.present.standing()))
 
     def metrics(self, _request: Request) -> Response:
         """How it stands, for Prometheus."""

@@ -84,6 +84,7 @@ class Pages:
             "parts_shown": [part for part in parts if part.rows],
             "finished": Part("finished", heading, finished),
             "leaf": Leaf.of(page, listing.total, FINISHED_ROWS),
+            "number_finished": listing.total - (0 if text or day else len(standing.attention[:ROWS])),
             "figures": [] if text or day else self._figures(standing),
             "day": None if day is None else day.isoformat(),
             "number": desk.present.number,

@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from moichord.clock import Clock
-from moichord.config import Settings, Web
+from moichord.config import Address, Settings, Web
 from moichord.queue.database import Database
 from moichord.queue.listings import Listings
 from moichord.queue.page_key import page_key
@@ -62,6 +62,10 @@ class Page:
     def notices(self) -> list[str]:
         """What people should know who do not see the page."""
         return self._server.notices
+
+    def address_once_it_listens(self, seconds: float) -> Address | None:
+        """Where the page is; None if it is nowhere within that time."""
+        return self._server.address_once_it_listens(seconds)
 
     def run(self, stopping: threading.Event) -> None:
         """Serve the page until `stopping` is set; return at once if there is to be none."""

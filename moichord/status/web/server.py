@@ -40,12 +40,17 @@ class PageServer:
         self._look = look
         self._clock = clock
         self._problem: str | None = None
-        self.listens_at: Address | None = None
+        self._listens = threading.Event()
+        self._listens_at: Address | None = None
 
     @property
     def notices(self) -> list[str]:
         """What people should know who do not see the page."""
         return [] if self._problem is None else [self._problem]
+
+    def address_once_it_listens(self, seconds: float) -> Address | None:
+        """Where it listens; None if it does not within that time."""
+        return self._listens_at if self._listens.wait(seconds) else None
 
     def run(self, stopping: threading.Event) -> None:
         """Serve until `stopping` is set."""
@@ -56,12 +61,13 @@ class PageServer:
                 continue
             with listening:
                 host, port = listening.getsockname()[:2]
-                self.listens_at = Address(host, port)
-                log.info("the page is at http://%s/", self.listens_at)
+                self._listens_at = Address(host, port)
+                self._listens.set()
+                log.info("the page is at http://%s/", self._listens_at)
                 try:
                     asyncio.run(self._serve(listening, stopping))
                 finally:
-                    self.listens_at = None
+                    self._listens.clear()
 
     def _listening(self) -> socket.socket | None:
         """The socket; None, and people are told, if it cannot be had."""

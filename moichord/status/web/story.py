@@ -177,7 +177,8 @@ def _event(event: Event, now: float) -> EventTold:
     tone = "quiet" if event.state is None else TONES[event.state]
     until = event.detail.get("until")
     then = f" Next try at {moment(until, event.at, seconds=True)}." if isinstance(until, float | int) else ""
-    return EventTold(exact, state, tone, f"{printable(event.text)}{then}")
+    text = printable(event.text).removeprefix(state).removeprefix(", ") if state else printable(event.text)
+    return EventTold(exact, state, tone, f"{text}{then}")
 
 
 def receipt_told(detail: Detail, *, patient_data: bool) -> dict[str, Any]:

@@ -4,8 +4,11 @@ Owns the story; its clock is moved by hand. It must not know how the state is sh
 """
 
 import threading
+import uuid
 from itertools import pairwise
 from pathlib import Path
+
+from sqlalchemy import Connection, select
 
 from moichord.errors import ApiOutage, ApiTransient
 from moichord.queue.arrivals import Arrival, Arrivals, Taking
@@ -15,6 +18,7 @@ from moichord.queue.database import Database
 from moichord.queue.endings import Endings
 from moichord.queue.journal import QueueJournal
 from moichord.queue.requests import Requests
+from moichord.queue.schema import history, submissions
 from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
@@ -144,6 +148,23 @@ class Lab:
         place = self.root / ("done" if outcome is State.DONE else "failed") / submission.folder_name
         place.mkdir()
         place.joinpath(RECEIPT_NAME).write_text(receipt_text(receipt(self.now(submission), {}, [])))
+
+    def copies(self, submission: Submission, number: int) -> None:
+        """As many more like this finished one, of other sample IDs, each a few minutes before the last."""
+
+        def unit(connection: Connection) -> None:
+            row = connection.execute(select(submissions).where(submissions.c.uuid == submission.uuid)).one()._mapping
+            ended = row["finished_at"]
+            made = [
+                {**row, "uuid": str(uuid.uuid4()), "sample_id": f"MO-{n}", "finished_at": ended - 200 * n}
+                for n in range(1, number + 1)
+            ]
+            connection.execute(submissions.insert(), made)
+            event = {"at": ended, "state": "ready", "step": None, "text": "taken from the inbox", "detail": None}
+            events = [{**event, "sample_id": one["sample_id"], "submission": one["uuid"]} for one in made]
+            connection.execute(history.insert(), events)
+
+        self.database.write(unit)
 
     def now(self, submission: Submission) -> Submission:
         found = self.views.newest(submission.uuid)
