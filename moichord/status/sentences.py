@@ -74,8 +74,8 @@ def figures(standing: Standing) -> Iterator[str]:
     """How fast it goes and how long it takes, how the servers are, what room the disks have: a sentence each."""
     left, seconds = standing.bytes_left, standing.seconds_left
     if standing.rate and left and seconds is not None:
-        yield f"{size(standing.rate)} go out in a second; {size(left)} are left, for about {duration(seconds)}."
-    if standing.overview.unfinished or standing.outages:
+        yield f"Sending {size(standing.rate)} a second; {size(left)} are left, which takes about {duration(seconds)}."
+    if standing.daemon and (standing.overview.unfinished or standing.outages):
         servers = (f"{name} {_server(standing, api)}" for api, name in SERVER.items())
         yield _capital("; ".join(servers)) + "."
     disks = (f"{size(one.free)} of {size(one.size)} for {', '.join(one.folders)}" for one in standing.disks)
@@ -187,7 +187,7 @@ def _needs_you(standing: Standing) -> Sentence:
 
 
 def _no_daemon(standing: Standing) -> Sentence:
-    pending = len(standing.overview.unfinished) + len(standing.overview.receiving)
+    pending = len(standing.overview.unfinished) + len(standing.arriving)
     text = f"No daemon is running; {_waits(pending)}nothing is lost." if pending else "No daemon is running."
     return Sentence(Level.WARNING, text, remedy="Start it with: moichord run (or systemctl start moichord)")
 

@@ -83,7 +83,7 @@ def test_what_is_sent_now_tells_how_long_the_rest_takes(lab: Lab) -> None:
     assert standing.rate == pytest.approx(5 * MIB)
     assert standing.bytes_left == 150 * MIB
     assert standing.seconds_left == pytest.approx(30)
-    assert next(figures(standing)) == "5.0 MiB go out in a second; 150 MiB are left, for about 30 s."
+    assert next(figures(standing)) == "Sending 5.0 MiB a second; 150 MiB are left, which takes about 30 s."
 
 
 def test_what_was_sent_in_the_last_hour_counts_too(lab: Lab) -> None:

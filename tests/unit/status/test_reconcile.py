@@ -100,3 +100,13 @@ def test_a_list_without_samples_is_wrong_usage(capsys: Said) -> None:
     Path("list").touch()
     assert main(["reconcile", "list"]) == 2
     assert "names no sample" in capsys.readouterr().err
+
+
+def test_names_in_a_list_are_text_not_markup_and_never_control_characters(here: Path, capsys: Said) -> None:
+    (here / "list").write_bytes(b"[red]x[/red] \x1b[31m\n\xff\xfe-caf\xe9\n")
+    assert main(["reconcile", "list"]) == 3
+    said = capsys.readouterr().out
+    assert "[red]x[/red] \\x1b[31m" in said
+    assert "\x1b" not in said
+    assert main(["reconcile", "list", "--json"]) == 3
+    assert [one["sample_id"] for one in json.loads(capsys.readouterr().out)["missing"]][1] == "\\xff\\xfe-caf\\xe9"

@@ -89,6 +89,7 @@ def test_all_sent_is_not_said_while_a_failed_sample_was_taken_out_by_hand(lab: L
 def test_without_a_daemon_what_waits_is_counted(lab: Lab) -> None:
     lab.taken("MO-1")
     lab.arriving("MO-2")
+    lab.arriving("my slides", sample_id=None)
     assert sentences(lab.standing(daemon=False))[0].text == "No daemon is running; 2 samples wait; nothing is lost."
 
 
