@@ -31,6 +31,8 @@ from moichord.worker import trouble
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 600.0
+SKIPPED_AT_MOST = 9
+"""Looks that may be left out one after the other, because the state has not changed and nothing was left to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +73,35 @@ class Attendant:
         self._claimed: set[str] = set()
         self._begun: set[int] = set()
         self._said: dict[int, str] = {}
+        self._mark: object = None
+        self._skipped = 0
 
     def look(self, notices: Sequence[str], sending: Mapping[str, int]) -> None:
         """Carry out what was asked since the last look, and publish what `Bulletin.publish` says."""
         try:
-            self._desk.requests.close_forgotten()
-            # One that something unforeseen ended comes after all others, and so keeps none of them waiting.
-            for request in sorted(self._desk.requests.open(), key=lambda one: one.number in self._begun):
-                self._begun.add(request.number)
-                with self._pulse.share(f"the folder of a sample ({request.kind})", ANSWER_SECONDS):
-                    outcome = self._carry_out(request)
-                if outcome is not None:
-                    self._desk.requests.done(request, outcome)
-                    log.info("%s: %s", request.kind, outcome, extra=about(request.submission))
-                self._begun.discard(request.number)
+            mark = self._desk.views.mark()
+            if mark is None or mark != self._mark or self._skipped >= SKIPPED_AT_MOST:
+                self._mark, self._skipped = None, 0
+                self._mark = None if self._carry_out_all() else mark
+            else:
+                self._skipped += 1
         finally:
             self._bulletin.publish(notices, sending)
+
+    def _carry_out_all(self) -> bool:
+        """Whether there was anything to carry out, which may not be done yet."""
+        self._desk.requests.close_forgotten()
+        # One that something unforeseen ended comes after all others, and so keeps none of them waiting.
+        asked = sorted(self._desk.requests.open(), key=lambda one: one.number in self._begun)
+        for request in asked:
+            self._begun.add(request.number)
+            with self._pulse.share(f"the folder of a sample ({request.kind})", ANSWER_SECONDS):
+                outcome = self._carry_out(request)
+            if outcome is not None:
+                self._desk.requests.done(request, outcome)
+                log.info("%s: %s", request.kind, outcome, extra=about(request.submission))
+            self._begun.discard(request.number)
+        return bool(asked)
 
     def _carry_out(self, request: Request) -> str | None:
         """What came of it; None if it is still to be done."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from moichord.attendant import SKIPPED_AT_MOST
 from moichord.conclusion import Conclusion
 from moichord.ending import REMOVED, Ending
 from moichord.pipeline import archive_sample
@@ -280,3 +281,20 @@ def test_what_was_asked_of_a_forgotten_submission_is_closed_and_the_others_go_on
     lab.database.write(lambda connection: connection.execute(forgotten).rowcount)
     look(lab)
     assert asked(lab) == ["refused: the sample is forgotten.", "it is cancelled"]
+
+
+def test_an_idle_daemon_asks_for_requests_only_when_the_state_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with house() as lab:
+        attendant, requests = lab.rooms.attendant, type(lab.rooms.attendant._desk.requests)
+        asked: list[int] = []
+        opened = requests.open
+        monkeypatch.setattr(requests, "open", lambda self: asked.append(1) or opened(self))
+        for _ in range(2 * SKIPPED_AT_MOST):
+            attendant.look([], {})
+        assert len(asked) <= 4
+        (submission,) = lab.drop("A1")
+        asked.clear()
+        attendant._desk.requests.ask_cancel(submission)
+        attendant.look([], {})
+        assert asked == [1]
+        assert lab.state("A1") is State.CANCELLED
