@@ -23,6 +23,7 @@ from moichord.errors import (
 )
 from moichord.pipeline.equipment import Equipment, names_of
 from moichord.pipeline.image_body import ImageBody, Sent
+from moichord.pipeline.intents import Intents
 from moichord.pipeline.journal import Journal
 from moichord.pipeline.tag_images import STILL_WRITTEN
 from moichord.pipeline.upload_pool import Bench, Job, LaneEnded
@@ -54,15 +55,23 @@ def upload_images(journal: Journal, equipment: Equipment, folder: Path, tagging:
         key=lambda image: (image.sent_length, image.relative_path),
     )
     parcels = [waiting] if waiting and equipment.uploader.takes_whole_samples else [[image] for image in waiting]
-    jobs: list[Job] = [_job(journal, equipment, folder, wanted, parcel) for parcel in parcels]
     short = sum(_length(parcel) < LONG_REQUEST for parcel in parcels)
+    intents = Intents(journal, parcels, short)
+    jobs: list[Job] = [_job(journal, equipment, folder, wanted, intents, *one) for one in enumerate(parcels)]
+    try:
+        _send_all(journal, equipment, jobs, short)
+    finally:
+        intents.take_back()
+    if equipment.listing(folder) != wanted.listing:
+        raise _came_too_late()
+
+
+def _send_all(journal: Journal, equipment: Equipment, jobs: Sequence[Job], short: int) -> None:
     if journal.cautious(Api.UPLOAD):
         # One request goes out by itself, with the smallest image, before the others are tried.
         _raise_gravest(equipment.pool.run(jobs[:1], _ends_the_turn, short=min(1, short)))
         jobs, short = jobs[1:], max(0, short - 1)
     _raise_gravest(equipment.pool.run(jobs, _ends_the_turn, short=short))
-    if equipment.listing(folder) != wanted.listing:
-        raise _came_too_late()
 
 
 def _length(parcel: Sequence[Image]) -> int:
@@ -95,7 +104,15 @@ def _came_too_late() -> SampleFailure:
     )
 
 
-def _job(journal: Journal, equipment: Equipment, folder: Path, tagging: Tagging, images: Sequence[Image]) -> Job:
+def _job(
+    journal: Journal,
+    equipment: Equipment,
+    folder: Path,
+    tagging: Tagging,
+    intents: Intents,
+    number: int,
+    images: Sequence[Image],
+) -> Job:
     def send(bench: Bench) -> None:
         with ExitStack() as opened:
             bodies = [
@@ -104,7 +121,10 @@ def _job(journal: Journal, equipment: Equipment, folder: Path, tagging: Tagging,
             ]
             # Of several the others are opened one after the other, as they are sent.
             bodies[0].prepare()
-            _request(journal, equipment, bodies, _parcel(journal, equipment, tagging, bodies), bench)
+            parcel = _parcel(journal, equipment, tagging, bodies)
+            journal.admit(Api.UPLOAD)
+            intents.require(number)
+            _request(journal, equipment, bodies, parcel, bench)
 
     return send
 
@@ -131,8 +151,6 @@ def _parcel(journal: Journal, equipment: Equipment, tagging: Tagging, bodies: Se
 
 def _request(journal: Journal, equipment: Equipment, bodies: Sequence[ImageBody], parcel: Parcel, bench: Bench) -> None:
     images = [body.image for body in bodies]
-    journal.admit(Api.UPLOAD)
-    journal.sending(*images)
     try:
         with bench.slot:
             stored = _send(journal, equipment, images, parcel)
