@@ -23,13 +23,13 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from moichord import durable
 from moichord.errors import Moved, UsageRefused
 from moichord.queue.arrivals import Arrivals
 from moichord.queue.endings import Endings
 from moichord.queue.interruptions import Interruptions
+from moichord.queue.timekeeping import boot_of_machine
 from moichord.queue.transitions import Transitions
 from moichord.sample import FINISHED, SENT_WHOLE, State, Submission, about, printable
 from moichord.spool import Spool
@@ -45,15 +45,6 @@ POISON_REMEDY = (
     "moichord's log to whoever maintains moichord."
 )
 BROKEN_OFF = "moichord broke off more than once while it was processed; it goes on once others had their turns"
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def boot_of_machine(file: Path = BOOT_ID) -> str | None:
-    """What tells one start of this machine from the next (random(4)); None where the system does not say."""
-    try:
-        return file.read_text("ascii").strip()
-    except OSError:
-        return None
 
 
 def take_over_attempts(arrivals: Arrivals, spool: Spool) -> None:
@@ -81,7 +72,8 @@ def recover(
     way_back: WayBack,
 ) -> int:
     """Finish what an earlier run had begun; the number of submissions that this concerned."""
-    transitions.exclude_downtime()
+    boot = boot_of_machine()
+    transitions.exclude_downtime(boot)
     takings = arrivals.intended()
     for submission in takings:
         with _hindrance_told(submission):
@@ -91,7 +83,7 @@ def recover(
         with _hindrance_told(submission):
             _finish_return(submission, way_back)
     # What a power cut or a restart of the machine breaks off says nothing about the samples.
-    counts = interruptions.begin_run(boot_of_machine())
+    counts = interruptions.begin_run(boot)
     interrupted = transitions.left_processing()
     for submission in interrupted:
         with _hindrance_told(submission):

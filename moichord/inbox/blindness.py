@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from moichord.clock import Clock
 from moichord.inbox.settling import Span
 from moichord.queue.arrivals import Arrival, Arrivals
+from moichord.queue.timekeeping import united
 
 
 @dataclass(slots=True)
@@ -34,6 +35,12 @@ class Blindness:
             oldest = min((arrival.last_change_at for arrival in arrivals), default=self.clock.now())
             self._keep([span for span in ended if span.until is None or span.until > oldest])
         return self._known()
+
+    def left_out(self, arrivals: Collection[Arrival]) -> list[Span]:
+        """What counts for no timeout of theirs: those times, and what the machine's clock passed over; no overlaps."""
+        now = self.clock.now()
+        unseen = [(span.since, now if span.until is None else span.until) for span in self.over(arrivals)]
+        return [Span(*one) for one in united([*unseen, *self.arrivals.passed_over()])]
 
     def _known(self) -> list[Span]:
         if self._spans is None:

@@ -98,7 +98,7 @@ class Intake:
         self._recorded = self._arrivals.load()
         self._seen_at = self._clock.monotonic()
         monotonic, now = self._clock.monotonic(), self._clock.now()
-        unseen = self._blindness.over(self._recorded.values())
+        unseen = self._blindness.left_out(self._recorded.values())
         self._tracked = {
             name: restored(name, arrival.manifest, arrival.last_change_at, monotonic=monotonic, now=now, unseen=unseen)
             for name, arrival in self._recorded.items()

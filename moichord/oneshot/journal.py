@@ -24,6 +24,7 @@ class MemoryJournal:
         self.submission = submission
         self._clock = clock
         self._stopping = stopping
+        self._began = clock.monotonic()
         self._about = {"sample": submission.sample_id, "submission": submission.uuid}
         self._lock = threading.Lock()
         self._steps: dict[Step, StepRecord] = {}
@@ -64,6 +65,9 @@ class MemoryJournal:
     def images(self) -> list[Image]:
         with self._lock:
             return list(self._images.values())
+
+    def seconds_since_taken(self) -> float:
+        return self._clock.monotonic() - self._began
 
     def unchanged_for(self, manifest: str) -> None:  # noqa: ARG002
         return None  # nothing settles here: whoever gives the command says that the sample is complete

@@ -41,6 +41,6 @@ def fetch_metadata(journal: Journal, equipment: Equipment) -> dict[str, Any]:
 
 def _hold_while_late(journal: Journal, equipment: Equipment, problem: str) -> None:
     grace = equipment.patience.unknown_sample_grace
-    left = journal.submission.taken_at + grace - equipment.clock.now()
+    left = grace - journal.seconds_since_taken() if grace else 0.0
     if left > 0:
         raise Hold(f"{problem} Asking again.", held_by="metadata record", seconds=min(left, ASK_AGAIN_AFTER))

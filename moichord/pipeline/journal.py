@@ -33,6 +33,10 @@ class Journal(Protocol):
         """The images as planned, with what became of them."""
         ...
 
+    def seconds_since_taken(self) -> float:
+        """How long ago the sample was taken, however the machine's clock was set meanwhile."""
+        ...
+
     def unchanged_for(self, manifest: str) -> float | None:
         """Seconds since the sample's files were last seen to change; None if they have not since it was taken."""
         ...

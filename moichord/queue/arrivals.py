@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from moichord.clock import Clock
-from moichord.queue import migrations
+from moichord.queue import migrations, timekeeping
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember, remember_all, submission_of
 from moichord.queue.schema import arrivals, attempts, submissions
@@ -116,6 +116,11 @@ class Arrivals:
         """In place of what was recorded before."""
         rows = [list(span) for span in spans]
         self._database.write(lambda connection: migrations.set_fact(connection, "unseen", rows or None))
+
+    def passed_over(self) -> list[tuple[float, float]]:
+        """The times that the machine's clock has passed over (epoch seconds), which nobody had."""
+        with self._database.read() as connection:
+            return timekeeping.passed_over(connection)
 
     def busy_samples(self) -> set[str]:
         """The sample IDs that have a submission in work, or on its way back there."""

@@ -13,7 +13,7 @@ from moichord.queue import migrations
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember
 from moichord.queue.schema import submissions
-from moichord.queue.timekeeping import exclude_time
+from moichord.queue.timekeeping import BOOT, exclude_time
 from moichord.sample import State, Submission
 
 s = submissions.c
@@ -45,8 +45,8 @@ class Interruptions:
         """Remember in which start of the machine this run takes place; whether the one before was in the same."""
 
         def unit(connection: Connection) -> bool:
-            before = migrations.fact(connection, "boot")
-            migrations.set_fact(connection, "boot", boot)
+            before = migrations.fact(connection, BOOT)
+            migrations.set_fact(connection, BOOT, boot)
             return before == boot
 
         return self._database.write(unit)

@@ -20,7 +20,7 @@ from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly, exactly_one, image_of, image_row, step_of
 from moichord.queue.schema import images, steps, submissions
-from moichord.queue.timekeeping import Timekeeper
+from moichord.queue.timekeeping import Timekeeper, passed_over, seconds_since
 from moichord.queue.units import Alike
 from moichord.retry import Record
 from moichord.sample import Acknowledgement, Api, Image, Step, StepRecord, Submission
@@ -129,6 +129,15 @@ class QueueJournal:
     def images(self) -> list[Image]:
         with self._database.read() as connection:
             return [image_of(row) for row in connection.execute(_IMAGES_OF, {"of": self.submission.uuid})]
+
+    def seconds_since_taken(self) -> float:
+        """How long ago the sample was taken, without what the machine's clock has passed over meanwhile."""
+
+        def unit(connection: Connection) -> float:
+            now = self._time.now(connection)  # notices a step that has just come
+            return seconds_since(self.submission.taken_at, now, passed_over(connection))
+
+        return self._database.write(unit)
 
     def unchanged_for(self, manifest: str) -> float | None:
         """Seconds since the sample's files were last seen to change, remembering a change; None if none since taken."""

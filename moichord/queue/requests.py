@@ -12,13 +12,13 @@ from sqlalchemy import Connection, bindparam, exists, select, update
 
 from moichord.clock import Clock
 from moichord.errors import UsageRefused
-from moichord.queue import migrations
+from moichord.queue import migrations, timekeeping
 from moichord.queue.database import Database
 from moichord.queue.endings import Reopening
 from moichord.queue.occasions import note
 from moichord.queue.rows import remember, submission_of
 from moichord.queue.schema import requests, submissions
-from moichord.queue.timekeeping import PAUSED_AT, exclude_time
+from moichord.queue.timekeeping import PAUSED_AT
 from moichord.sample import FINISHED, STEPS, Image, State, Step, StepRecord, Submission, printable
 
 REFUSED = "refused"
@@ -114,25 +114,21 @@ class Requests:
 
     def pause(self) -> None:
         """Nothing is taken and no submission or retry starts, until `resume`. Persisted."""
-        now = self._clock.now()
 
         def unit(connection: Connection) -> None:
-            if migrations.fact(connection, PAUSED_AT) is None:
-                migrations.set_fact(connection, PAUSED_AT, now)
-                note(connection, now, "paused: nothing is taken and nothing new starts", "paused")
+            at = timekeeping.pause(connection, self._clock)
+            if at is not None:
+                note(connection, at, "paused: nothing is taken and nothing new starts", "paused")
 
         self._database.write(unit)
 
     def resume(self) -> None:
         """Go on; the time paused does not count towards give_up_after."""
-        now = self._clock.now()
 
         def unit(connection: Connection) -> None:
-            since = migrations.fact(connection, PAUSED_AT)
-            if isinstance(since, float | int):
-                exclude_time(connection, max(0.0, now - since))
-                migrations.set_fact(connection, PAUSED_AT, None)
-                note(connection, now, "resumed", "resumed")
+            at = timekeeping.resume(connection, self._clock)
+            if at is not None:
+                note(connection, at, "resumed", "resumed")
 
         self._database.write(unit)
 

@@ -255,9 +255,12 @@ class Transitions:
         self._circuits.turn_ended(connection, submission.uuid)
         remember(connection, submission, now, State.WAITING, why, step=step, detail={"until": at})
 
-    def exclude_downtime(self) -> None:
-        """For recovery, before all else: the time since the last change is not the submissions' own."""
-        self._database.write(self._time.begin)
+    def exclude_downtime(self, boot: str | None) -> None:
+        """For recovery, before all else: the time since the last change is not the submissions' own.
+
+        `boot` is what tells this start of the machine from others.
+        """
+        self._database.write(lambda connection: self._time.begin(connection, boot))
 
     def left_processing(self) -> list[Submission]:
         """For recovery: submissions that an earlier run was processing when it ended."""

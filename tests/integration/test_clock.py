@@ -120,6 +120,32 @@ def test_a_clock_that_is_set_in_a_pause_does_not_count(lab: House, days: int) ->
 
 
 @pytest.mark.parametrize("days", [4, -4])
+@pytest.mark.parametrize("when", ["at its beginning", "at its end"])
+def test_a_clock_that_is_set_just_when_a_pause_begins_or_ends_counts_once(lab: House, days: int, when: str) -> None:
+    failing(lab)
+    before = held(lab)
+    requests = Requests(lab.database, lab.clock)
+    if when == "at its beginning":
+        lab.clock.jump(days * DAY)  # and the daemon has not looked since
+    requests.pause()
+    lab.run(DAY if when == "at its beginning" else 0)
+    lab.clock.advance(0 if when == "at its beginning" else DAY)
+    if when == "at its end":
+        lab.clock.jump(days * DAY)
+    requests.resume()
+    lab.run(1)
+    assert held(lab) - before == pytest.approx((days + 1) * DAY, abs=10)
+    require_three_hours(lab)
+
+
+def held(lab: House) -> float:
+    with lab.database.read() as connection:
+        return float(
+            connection.exec_driver_sql("SELECT held_seconds FROM submissions WHERE sample_id = 'BAD'").scalar_one()
+        )
+
+
+@pytest.mark.parametrize("days", [4, -4])
 def test_a_clock_that_is_set_while_a_server_is_down_is_excluded_once(lab: House, days: int) -> None:
     failing(lab)
     lab.script = lambda called: Says(401) if called.api is Api.UPLOAD else None
@@ -176,6 +202,70 @@ def test_what_is_believed_of_files_that_settle_in_work_does_not_follow_the_clock
     (folder / "0.dcm").write_bytes(whole)
     lab.run(60)
     assert lab.state("S1") is State.DONE
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_late_laboratory_has_its_whole_time_though_the_clock_is_set_ahead(running: bool) -> None:
+    with house({"metadata": {"unknown_sample_grace": "2h"}}) as lab:
+        lab.script = lambda called: Says(404) if called.api is Api.METADATA else None
+        lab.drop("LATE")
+        lab.run(HOUR / 2)
+        if running:
+            lab.clock.jump(4 * DAY)
+            lab.run(HOUR)
+        else:
+            lab.close()
+            lab.clock.jump(4 * DAY)
+            lab.start()
+            lab.run(HOUR)
+        assert lab.state("LATE") is State.WAITING
+        lab.run(HOUR)
+        assert lab.state("LATE") is State.FAILED
+
+
+def test_to_and_fro_leaves_a_late_laboratory_its_time() -> None:
+    with house({"metadata": {"unknown_sample_grace": "2h"}}) as lab:
+        lab.script = lambda called: Says(404) if called.api is Api.METADATA else None
+        lab.drop("LATE")
+        for days in (50, -50):
+            lab.clock.jump(days * DAY)
+            lab.run(HOUR / 2)
+        assert lab.state("LATE") is State.WAITING
+        lab.run(1.5 * HOUR)
+        assert lab.state("LATE") is State.FAILED
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_what_is_incomplete_is_waited_for_as_long_though_the_clock_is_set_ahead(running: bool) -> None:
+    with house({"watch": {"settle_time": "1s", "incomplete_timeout": "2h", "min_free_space": "0B"}}) as lab:
+        folder = lab.settings.folders.inbox / "HALF"
+        folder.mkdir()
+        (folder / "0.dcm").write_bytes(b"")
+        look(lab)
+        if running:
+            lab.clock.jump(4 * DAY)
+            lab.run(10)
+        restart(lab, jump=0.0 if running else 4 * DAY)
+        look(lab)
+        assert [one.folder_name for one in lab.views.overview().receiving] == ["HALF"]
+        lab.clock.advance(2 * HOUR)
+        restart(lab)
+        look(lab)
+        assert lab.views.overview().receiving == []
+        assert "Still incomplete after 2 h" in (lab.newest("HALF").doomed or "")
+
+
+def restart(lab: House, jump: float = 0.0) -> None:
+    lab.close()
+    lab.clock.jump(jump)
+    lab.start()
+    lab.rooms.intake.restore()
+
+
+def look(lab: House) -> None:
+    for _ in range(4):
+        lab.rooms.intake.look()
+        lab.clock.advance(2)
 
 
 def test_a_step_is_said_once(lab: House, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,8 @@ from moichord.errors import ForeignFolder
 from moichord.queue.arrivals import Taking
 from moichord.queue.endings import Reopening
 from moichord.queue.journal import QueueJournal
-from moichord.recovery import POISON, boot_of_machine
+from moichord.queue.timekeeping import boot_of_machine
+from moichord.recovery import POISON
 from moichord.sample import FAILED_NAME, Api, State, Step, Submission
 from moichord.spool import Spool
 from tests.builders import write_image

@@ -253,7 +253,7 @@ def test_give_up_after_is_over_only_without_the_time_the_daemon_was_down(folder:
         queue.reach(queue.claim(), Step.UPLOAD)
     clock.advance(10 * DAY)
     with opened(folder / "state.db", clock) as queue:
-        queue.transitions.exclude_downtime()
+        queue.transitions.exclude_downtime(None)
         for submission in queue.transitions.left_processing():
             queue.transitions.release(submission, "interrupted")
         for _ in range(2):
@@ -267,7 +267,7 @@ def test_time_paused_and_down_at_once_is_excluded_once(folder: Path, clock: Fake
         queue.requests.pause()
     clock.advance(3 * DAY)
     with opened(folder / "state.db", clock) as queue:
-        queue.transitions.exclude_downtime()
+        queue.transitions.exclude_downtime(None)
         queue.requests.resume()
         another_succeeds(queue)
         clock.advance(3 * DAY)
