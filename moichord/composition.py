@@ -6,6 +6,7 @@ Owns which part is given to which. It must not start anything, nor know what the
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from moichord.cancelling import Cancellations, Sending
 from moichord.clock import Bell, Clock
 from moichord.conclusion import Conclusion
 from moichord.config import Settings
-from moichord.errors import Hold
+from moichord.errors import Hold, StateUnwritable
 from moichord.housekeeping import Housekeeping, Retention
 from moichord.inbox.doorbell import Doorbell
 from moichord.inbox.intake import Intake
@@ -36,6 +37,7 @@ from moichord.queue.retained import Retained
 from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
+from moichord.sample import Api
 from moichord.spool import Spool
 from moichord.status.web.room import Page
 from moichord.storage import Key, Storage, free_space
@@ -79,6 +81,11 @@ class Terms:
 
     def adopt(self, settings: Settings, rules: Rules) -> None:
         self._settings, self.scanner, self._rules = settings, watching.scanner(settings), rules
+
+    def mended(self, settings: Settings) -> set[Api]:
+        """The APIs that are asked otherwise with these: at another address, with another key, ..."""
+        before, after = wiring.endpoints(self._settings), wiring.endpoints(settings)
+        return {api for api, endpoint in after.items() if before.get(api) != endpoint}
 
     def rules(self) -> Rules:
         assert self._rules is not None  # noqa: S101  # adopted before any thread begins
@@ -138,7 +145,6 @@ def furnish(
     conclusion = Conclusion(endings, views, spool, storage)
     sending = Sending(cancellations := Cancellations(signals.stopping))
     pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers)
-    # Planned uploads are compared with the listing: it stays the same as long as they do.
     terms, listing = Terms(settings), watching.lister(settings)
     doorbell, ring = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer), signals.bell.ring
     intake = Intake(
@@ -146,15 +152,21 @@ def furnish(
         *(ring, storage.hindrance, pulse),
     )
 
-    def reload(settings: Settings, clients: wiring.Clients) -> None:
+    def adopt(settings: Settings, clients: wiring.Clients) -> None:
         equipment = wiring.equipment(settings, clients, pool, terms.look, listing, sending, clock)
         terms.adopt(settings, Rules(equipment, wiring.retry_policy(settings)))
         intake.adopt(terms.scanner, watching.intake_rules(settings))
         storage.keep_free(settings.watch.min_free_space)
         page.adopt(settings)
 
+    def reload(settings: Settings, clients: wiring.Clients) -> None:
+        mended = terms.mended(settings)
+        adopt(settings, clients)
+        with suppress(StateUnwritable):  # then they are asked when their time comes
+            interruptions.ask_soon(mended)
+
     page = Page(settings, database, clock, lambda: [*storage.notices, *intake.notices])
-    reload(settings, clients)
+    adopt(settings, clients)
     turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, terms.rules, cancellations)
     workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
     way_back = WayBack(endings, spool, terms.manifest_of)

@@ -74,6 +74,7 @@ def recover(
     """Finish what an earlier run had begun; the number of submissions that this concerned."""
     boot = boot_of_machine()
     transitions.exclude_downtime(boot)
+    interruptions.ask_soon()
     takings = arrivals.intended()
     for submission in takings:
         with _hindrance_told(submission):

@@ -10,9 +10,10 @@ follows each commit and never runs ahead of it.
 import logging
 import threading
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from moichord import outage
 from moichord.clock import Clock
@@ -45,9 +46,25 @@ _WAKE_HELD = (
     .where(s.state == str(State.WAITING), s.held_by == bindparam("holder"))
     .values(next_try_at=bindparam("now"))
 )
+_ASK_SOON = (
+    update(circuits)
+    .where(circuits.c.open_since.is_not(None))
+    .where(or_(circuits.c.next_probe_at <= bindparam("soon"), circuits.c.api.in_(bindparam("mended", expanding=True))))
+    .values(next_probe_at=bindparam("now"), probes=0)
+)
 _PROBED = select(s.probing).where(_PROCESSING, s.probing.is_not(None))
 _IS_PROBE = select(s.uuid).where(_PROCESSING, s.uuid == bindparam("of"), s.probing == bindparam("at_api"))
 _END_PROBE = update(submissions).where(_PROCESSING, s.probing == bindparam("at_api")).values(probing=None)
+
+
+def ask_soon(connection: Connection, now: float, mended: Collection[Api] = ()) -> None:
+    """Let the open circuits' next probes be due now, and begin their waits anew: somebody may have mended the cause.
+
+    What a server itself has asked to wait (longer than we ever do) stands, unless its settings are `mended`. Memory
+    follows with the next claim.
+    """
+    limits = {"now": now, "soon": now + outage.LONGEST_PROBE_AFTER}
+    connection.execute(_ASK_SOON, {**limits, "mended": [str(api) for api in mended]})
 
 
 def holder_name(api: Api) -> str:

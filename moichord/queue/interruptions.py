@@ -10,11 +10,12 @@ from sqlalchemy import Connection, bindparam, case, select, update
 
 from moichord.clock import Clock
 from moichord.queue import migrations
+from moichord.queue.circuits import ask_soon
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember
 from moichord.queue.schema import submissions
 from moichord.queue.timekeeping import BOOT, exclude_time
-from moichord.sample import State, Submission
+from moichord.sample import Api, State, Submission
 
 s = submissions.c
 _INTERRUPTED = (
@@ -72,6 +73,11 @@ class Interruptions:
         now = self._clock.now()
         self._database.write(lambda connection: connection.execute(_WAKE, {**values, "now": now}).rowcount)
         return True
+
+    def ask_soon(self, mended: Collection[Api] = ()) -> None:
+        """After a start or a reload: servers that are believed down are asked now; `mended` have other settings."""
+        now = self._clock.now()
+        self._database.write(lambda connection: ask_soon(connection, now, mended))
 
     def exclude(self, seconds: float) -> None:
         """Nothing could begin for that long: it is not the submissions' own time."""

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, exists, select, update
 from moichord.clock import Clock
 from moichord.errors import UsageRefused
 from moichord.queue import migrations, timekeeping
+from moichord.queue.circuits import ask_soon
 from moichord.queue.database import Database
 from moichord.queue.endings import Reopening
 from moichord.queue.occasions import note
@@ -128,6 +129,7 @@ class Requests:
         def unit(connection: Connection) -> None:
             at = timekeeping.resume(connection, self._clock)
             if at is not None:
+                ask_soon(connection, at)
                 note(connection, at, "resumed", "resumed")
 
         self._database.write(unit)

@@ -2,15 +2,18 @@
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from moichord.errors import ApiOutage
+from moichord.queue.requests import Requests
 from moichord.sample import Api, State, Step
-from tests.house import Called, House, Says, house
+from moichord.wiring import endpoints
+from tests.house import Called, House, Says, ScriptedClient, house
 
 DAY = 86400.0
+Change = Callable[[House, Mapping[str, str]], None]
 
 
 @pytest.fixture
@@ -132,3 +135,57 @@ def test_an_outage_of_one_server_does_not_hold_what_needs_another(lab: House) ->
     lab.run(60)
     assert [one.sample_id for one in lab.calls_to(Api.UPLOAD)] == ["EARLY", "LATE"]
     assert {lab.newest(name).held_by for name in ("EARLY", "LATE")} == {"api:analytics"}
+
+
+# Somebody may have mended it
+
+
+def reload(lab: House, changes: Mapping[str, str]) -> None:
+    upload = lab.settings.upload.model_copy(update=dict(changes))
+    lab.settings = lab.settings.model_copy(update={"upload": upload})
+    lab.rooms.reload(lab.settings, {api: ScriptedClient(one, lab) for api, one in endpoints(lab.settings).items()})  # type: ignore[arg-type,misc]
+
+
+def restart(lab: House, _: Mapping[str, str]) -> None:
+    lab.close()
+    lab.start()
+
+
+def pause_and_resume(lab: House, _: Mapping[str, str]) -> None:
+    requests = Requests(lab.database, lab.clock)
+    requests.pause()
+    requests.resume()
+
+
+@pytest.mark.parametrize("change", [reload, restart, pause_and_resume])
+def test_a_server_that_was_down_for_long_is_asked_at_once_after(lab: House, change: Change) -> None:
+    lab.script = lambda called: refused_connection(called.api) if called.api is Api.UPLOAD else None
+    lab.drop("S1")
+    lab.run(3600)
+    asked = len(lab.calls_to(Api.UPLOAD))
+    change(lab, {})
+    lab.run(1)
+    assert len(lab.calls_to(Api.UPLOAD)) == asked + 1
+    lab.script = lambda _: None
+    lab.run(11)
+    assert lab.state("S1") is State.DONE, "the waits began anew"
+
+
+@pytest.mark.parametrize("change", [reload, restart, pause_and_resume])
+def test_what_a_server_itself_has_asked_to_wait_stands_after(lab: House, change: Change) -> None:
+    lab.script = lambda called: Says(403, {"Retry-After": "7200"}) if called.api is Api.UPLOAD else None
+    lab.drop("S1")
+    lab.run(10)
+    change(lab, {})
+    lab.run(3600)
+    assert len(lab.calls_to(Api.UPLOAD)) == 1
+
+
+def test_what_was_asked_of_another_address_does_not_stand(lab: House) -> None:
+    lab.script = lambda called: Says(403, {"Retry-After": "7200"}) if called.api is Api.UPLOAD else None
+    lab.drop("S1")
+    lab.run(10)
+    lab.script = lambda _: None
+    reload(lab, {"url": "http://new-images.test/upload"})
+    lab.run(1)
+    assert lab.state("S1") is State.DONE
