@@ -60,7 +60,15 @@ def dcmodify_and_curl(task: Task) -> Figures:
 
 def dcmodify_and_parallel_curl(task: Task) -> Figures:
     """dcmodify, then curl --parallel, as many at once as moichord has by default."""
-    parallel = ["curl", "--parallel", "--parallel-max", str(IN_PARALLEL), "--config", str(_curl_config(task))]
+    parallel = [
+        "curl",
+        "--no-progress-meter",
+        "--parallel",
+        "--parallel-max",
+        str(IN_PARALLEL),
+        "--config",
+        str(_curl_config(task)),
+    ]
     return _sum(_dcmodify(task), _program(parallel))
 
 
