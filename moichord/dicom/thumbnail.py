@@ -9,6 +9,7 @@ space, the path in hexadecimal. It answers each by four bytes, big endian, and a
 picture, 0xFFFFFFFF if the file cannot be read now. It ends with its input, and after a minute without a line.
 """
 
+import errno
 import os
 import select
 import stat
@@ -59,6 +60,11 @@ def thumbnail(file: Path, *, identifying: bool = False) -> bytes:
             if not identifying:
                 _require_nobody_named(dataset)
             return _small(_frame(dataset, opened))
+        except OSError as error:
+            # Pillow has no number for a frame that breaks off; EINVAL is a place that no file has.
+            if error.errno not in {None, errno.EINVAL}:
+                raise
+            raise NoPicture(f"cannot be shown: {error}") from error
         except _FAULTS_OF_A_FILE as error:
             raise NoPicture(f"cannot be shown: {error}") from error
 

@@ -70,20 +70,20 @@ class Listings:
             total = connection.execute(select(func.count()).select_from(submissions).where(which)).scalar_one()
             return Listing([submission_of(row) for row in connection.execute(wanted)], total)
 
-    def ended_since(self, moment: float) -> list[Ended]:
-        """Every submission that ended since then, in figures."""
+    def ended_since(self, moment: float, before: float | None = None) -> list[Ended]:
+        """Every submission that ended since then (and before another time), in figures."""
         h, early = history.c, history.alias("early").c
+        seen = h.detail["first_seen_at"].as_float()
         taking = select(func.min(early.number)).where(early.submission == s.uuid, early.state == str(State.READY))
         wanted = (
-            select(s.state, s.size, s.image_count, h.detail, s.taken_at, s.finished_at)
+            select(s.state, s.size, s.image_count, seen, s.taken_at, s.finished_at)
             .select_from(submissions.outerjoin(history, h.number == taking.scalar_subquery()))
             .where(_ENDED, s.finished_at >= moment)
         )
+        if before is not None:
+            wanted = wanted.where(s.finished_at < before)
         with self._database.read() as connection:
-            return [
-                Ended(State(row[0]), row[1], row[2], (row[3] or {}).get("first_seen_at"), row[4], row[5])
-                for row in connection.execute(wanted)
-            ]
+            return [Ended(State(row[0]), *row[1:]) for row in connection.execute(wanted)]
 
     def smallest_images(self, uuid: str, most: int) -> list[KnownImage]:
         """The images of a submission that are sent, the smallest first: the lowest level of a slide is among them."""

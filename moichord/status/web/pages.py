@@ -7,7 +7,7 @@ StateUnwritable if the state cannot be read; Starlette's HTTPException for what 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from moichord.status.phrases import count, duration, moment, size
 from moichord.status.sentences import sentences
 from moichord.status.standing import Standing
 from moichord.status.web import days, story
+from moichord.status.web.days import Day
 from moichord.status.web.desk import Desk
 from moichord.status.web.rows import Row, Rows, moment_of
 
@@ -27,6 +28,7 @@ ROWS = 50
 FINISHED_ROWS = 25
 IMAGES = 60
 LONGEST_SEARCH = 100
+SUMMED_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,21 @@ class Part:
     more: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """The days before `today`, as they were summed at that time."""
+
+    today: date
+    at: float
+    days: list[Day]
+
+
 class Pages:
     """The endpoints that give HTML."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._summed: Summed | None = None
 
     def overview(self, request: Request) -> Response:
         """Everything at a glance; or what is searched for, or one day."""
@@ -94,7 +106,7 @@ class Pages:
     def _figures(self, standing: Standing) -> list[tuple[str, str]]:
         """What was sent today, in a few numbers."""
         today = days.day_of(standing.at)
-        (day,) = days.days_until(today, self._desk.listings.ended_since(days.midnight(today)), 1)
+        day = self._day(today)
         typical = [("From drop to done, today", day.median_text)] if day.median_text else []
         on_the_way = f"{len(standing.overview.unfinished)}"
         return [("Sent today", f"{day.sent}"), ("Bytes, today", day.size_text), *typical, ("On the way", on_the_way)]
@@ -144,7 +156,7 @@ class Pages:
         now = self._desk.clock.now()
         today = days.day_of(now)
         first = today - timedelta(days=days.SHOWN - 1)
-        shown = days.days_until(today, self._desk.listings.ended_since(days.midnight(first)))
+        shown = [*self._days_before(today, first, now), self._day(today)]
         content = {
             "charts": days.charts(shown),
             "days": [day for day in reversed(shown) if day.sent or day.failed],
@@ -155,6 +167,19 @@ class Pages:
             "number": self._desk.present.number,
         }
         return self._desk.page(request, "days.html", content)
+
+    def _day(self, today: date) -> Day:
+        (day,) = days.days_until(today, self._desk.listings.ended_since(days.midnight(today)), 1)
+        return day
+
+    def _days_before(self, today: date, first: date, now: float) -> list[Day]:
+        """Days that are over change seldom: they are summed once in a while."""
+        known = self._summed
+        if known is None or known.today != today or not 0 <= now - known.at < SUMMED_SECONDS:
+            ended = self._desk.listings.ended_since(days.midnight(first), days.midnight(today))
+            known = Summed(today, now, days.days_until(today - timedelta(days=1), ended, days.SHOWN - 1))
+            self._summed = known
+        return known.days
 
 
 def found(desk: Desk, wanted: str) -> Submission:

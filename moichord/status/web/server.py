@@ -6,6 +6,7 @@ and tried again. It must not know what is served. No error leaves `run` but faul
 
 import asyncio
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -76,7 +77,8 @@ class PageServer:
             family, _, _, _, where = found[0]
             listening = socket.create_server(where, family=family, backlog=BACKLOG)
         except OSError as error:
-            problem = f"the page cannot be served at {self._address}: {error.strerror or error}; see web.listen"
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+            problem = f"the page cannot be served at {self._address}: {why}; see web.listen"
             if problem != self._problem:
                 log.error("%s", problem)
             self._problem = problem

@@ -79,9 +79,7 @@ def test_an_image_that_is_not_there_now_is_looked_for_again(lab: Lab, done: Subm
         assert kind(site.browser(), f"/pictures/{done.uuid}/{number}") == "picture"
 
 
-@pytest.mark.parametrize(
-    "path", ["/pictures/nobody", "/pictures/..%2f..%2fetc/1", "/pictures/MO-1", "/pictures/MO-1/1"]
-)
+@pytest.mark.parametrize("path", ["/pictures/nobody", "/pictures/..%2fetc/1", "/pictures/MO-1", "/pictures/MO-1/1"])
 def test_only_what_the_state_knows_is_looked_at(lab: Lab, done: Submission, path: str) -> None:
     with served(lab) as site:
         assert site.browser().get(path).status_code == 404
