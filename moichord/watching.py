@@ -21,6 +21,7 @@ from moichord.pipeline.equipment import Contents
 
 NOT_DICOM_ADVICE = "take it out of the folder, or export the image again"
 UNREADABLE_SECONDS = 30.0
+MOST_FILES, DEEPEST = 10_000_000, 200
 BEYOND_UNDERSTANDING = (ArithmeticError, LookupError, RecursionError, ValueError, struct.error)
 MALFORMED_ADVICE = "export it again, and show this to the scanner's maker if it comes out the same"
 
@@ -54,11 +55,15 @@ def scanner(settings: Settings, inspect: Inspect | None = None) -> Scanner:
     return Scanner(settings.folders.inbox, rules, inspect or inspect_image, is_sample_id)
 
 
-def lister(settings: Settings) -> Callable[[Path], str]:
-    """What digests the names and lengths of a sample's files, without walking any of them."""
-    by_name = scanner(settings, lambda _: Inspection(Verdict.COMPLETE))
+def lister(settings: Settings) -> Callable[[Path, tuple[str, ...]], str]:
+    """What digests the names and lengths of a sample's files but for those to ignore, without walking any of them.
 
-    def listing(folder: Path) -> str:
+    Nothing else that is configured has a part in it: what was planned is compared with it after any change.
+    """
+
+    def listing(folder: Path, ignore: tuple[str, ...]) -> str:
+        rules = WatchRules(ignore=ignore, max_files=MOST_FILES, max_depth=DEEPEST)
+        by_name = Scanner(settings.folders.inbox, rules, lambda _: Inspection(Verdict.COMPLETE), lambda _: True)
         seen = by_name.scan_folder(folder)
         if seen.unreadable is not None:
             raise Hold(seen.unreadable, held_by="disk", seconds=UNREADABLE_SECONDS)

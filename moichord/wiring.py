@@ -104,7 +104,7 @@ def equipment(
     calls: Clients,
     pool: UploadPool,
     look: Callable[[Path], Contents],
-    listing: Callable[[Path], str],
+    listing: Callable[[Path, tuple[str, ...]], str],
     on_sent: OnSent,
     clock: Clock,
 ) -> Equipment:
@@ -133,6 +133,7 @@ def equipment(
         archive_images=settings.archive.images,
         look=look,
         listing=listing,
+        ignored=settings.watch.ignore,
         pool=pool,
         clock=clock,
         on_sent=on_sent,

@@ -132,7 +132,7 @@ def _send(options: OneShot, settings: Settings, clock: Clock, progress: Progress
 
     try:
         journal = MemoryJournal(_submission(options, clock), clock, stopping)
-        equipment = wiring.equipment(settings, calls, pool, images_of, lambda _: "", progress.sent, clock)
+        equipment = wiring.equipment(settings, calls, pool, images_of, lambda *_: "", progress.sent, clock)
         trip = Trip(journal, equipment, options.directory)
         pauses = wiring.retry_policy(settings)
         retrying = Retrying(options.backoff_attempts, pauses, clock, stopping, voice.warn)

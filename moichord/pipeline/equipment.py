@@ -100,7 +100,8 @@ class Call:
 class Equipment:
     """Everything that the steps use. `analytics` is None when it is switched off.
 
-    `look` reads a sample's folder and walks its images; `listing` is a digest of the files' names and lengths alone.
+    `look` reads a sample's folder and walks its images; `listing` is a digest of the files' names and lengths alone,
+    but for those whose names have one of the patterns to ignore (`ignored` are those of the configuration).
     """
 
     metadata: MetadataApi
@@ -114,7 +115,8 @@ class Equipment:
     accept_already_stored: bool
     archive_images: Literal["updated", "original", "none"]
     look: Callable[[Path], Contents]
-    listing: Callable[[Path], str]
+    listing: Callable[[Path, tuple[str, ...]], str]
+    ignored: tuple[str, ...]
     pool: UploadPool
     clock: Clock
     on_sent: OnSent

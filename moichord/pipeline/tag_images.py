@@ -41,7 +41,7 @@ class Plan:
 def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Mapping[str, Any]) -> Plan:
     """Plan the tags of all images of the sample in `folder`."""
     submission = journal.submission
-    listing = equipment.listing(folder)
+    listing = equipment.listing(folder, equipment.ignored)
     contents = equipment.look(folder)
     _require_settled(journal, equipment, contents)
     now = datetime.fromtimestamp(equipment.clock.now(), UTC)
@@ -49,6 +49,7 @@ def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Map
         wanted_values(equipment.tags.rules, record, submission),
         coerced_at=now.strftime("%Y%m%d%H%M%S.%f+0000"),
         listing=listing,
+        ignored=equipment.ignored,
         record_changes=equipment.tags.record_changes,
         signed=equipment.tags.signed,
     )

@@ -62,7 +62,7 @@ def upload_images(journal: Journal, equipment: Equipment, folder: Path, tagging:
         _send_all(journal, equipment, jobs, short)
     finally:
         intents.take_back()
-    if equipment.listing(folder) != wanted.listing:
+    if not _same_files(equipment, folder, wanted):
         raise _came_too_late()
 
 
@@ -82,7 +82,7 @@ def _require_as_planned(
     journal: Journal, equipment: Equipment, folder: Path, images: Sequence[Image], tagging: Tagging
 ) -> None:
     """Before the first request a change is no failure yet: the sample settles again, and is planned anew."""
-    same_files = equipment.listing(folder) == tagging.listing
+    same_files = _same_files(equipment, folder, tagging)
     if any(image.upload_began for image in images):
         if not same_files:
             raise _came_too_late()
@@ -90,6 +90,12 @@ def _require_as_planned(
     if not same_files or not all(_is_as_planned(folder, image) for image in images):
         journal.replan()
         raise Hold(STILL_WRITTEN, held_by="settling", seconds=1.0)
+
+
+def _same_files(equipment: Equipment, folder: Path, tagging: Tagging) -> bool:
+    """Whether the folder lists as it was planned, by what was to be ignored then, whatever is now."""
+    ignored = equipment.ignored if tagging.ignored is None else tagging.ignored
+    return equipment.listing(folder, ignored) == tagging.listing
 
 
 def _is_as_planned(folder: Path, image: Image) -> bool:

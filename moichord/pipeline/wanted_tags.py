@@ -19,12 +19,14 @@ class Tagging:
     """What is to be written into every image of a submission: chosen once, persisted, so that repeats are identical.
 
     `coerced_at` is a DICOM DT with offset from UTC (PS3.5 6.2). `listing` is a digest of which files the sample then
-    held, and how long they were. `record_changes` and `signed` are those of the configuration at that time.
+    held, and how long they were, but for those that were to be `ignored` (None: as they are now). `record_changes` and
+    `signed` are those of the configuration at that time.
     """
 
     values: tuple["WantedValue", ...]
     coerced_at: str
     listing: str = ""
+    ignored: tuple[str, ...] | None = None
     record_changes: bool = True
     signed: Literal["fail", "strip"] = "fail"
 
@@ -32,6 +34,7 @@ class Tagging:
         return {
             "coerced_at": self.coerced_at,
             "listing": self.listing,
+            "ignored": self.ignored,
             "record_changes": self.record_changes,
             "signed": self.signed,
             "values": [[value.keyword, value.text, value.on_mismatch, value.source] for value in self.values],
@@ -42,7 +45,8 @@ class Tagging:
         values = tuple(WantedValue(*value) for value in kept["values"])
         # A state of the first version does not say how; it can only be as the default is.
         record_changes, signed = kept.get("record_changes", True), kept.get("signed", "fail")
-        return cls(values, kept["coerced_at"], kept["listing"], record_changes, signed)
+        ignored = None if kept.get("ignored") is None else tuple(kept["ignored"])
+        return cls(values, kept["coerced_at"], kept["listing"], ignored, record_changes, signed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ def equipment(look: Callable[[Path], Contents]) -> Equipment:
         Equipment,
         SimpleNamespace(
             look=look,
-            listing=lambda _: "listing",
+            listing=lambda *_: "listing",
+            ignored=(),
             tags=TagPolicy(rules=parse({"PatientName": "name"}), consistent=("PatientID",)),
             patience=Patience(settle_time=60.0, incomplete_timeout=600.0, unknown_sample_grace=0.0),
             clock=FakeClock(),
