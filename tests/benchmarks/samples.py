@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import struct
+from functools import cache
 from pathlib import Path
 
 from tests.benchmarks.dicom import MIB, big_image, warm
@@ -40,11 +41,16 @@ def huge_sample(folder: Path, mib: int) -> Path:
 def small_sample(folder: Path, images: int, kib: int) -> Path:
     """Images of so many KiB each, alike but for their UIDs."""
     folder.mkdir()
-    content = image_bytes(rows=kib * 4, columns=256, sop_instance_uid=_PLACEHOLDER)
+    content = _small_image(kib)
     for number in range(images):
         uid = f"2.25.{secrets.randbelow(9 * 10**37) + 10**37}"
         (folder / f"{number:04d}.dcm").write_bytes(content.replace(_PLACEHOLDER.encode(), uid.encode()))
     return folder
+
+
+@cache
+def _small_image(kib: int) -> bytes:
+    return image_bytes(rows=kib * 4, columns=256, sop_instance_uid=_PLACEHOLDER)
 
 
 def copied(sample: Path, target: Path) -> Path:
