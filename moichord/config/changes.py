@@ -33,7 +33,7 @@ AT_ONCE: Mapping[str, tuple[str, ...]] = {
     "dicom": ("consistent", "record_changes", "signed", "non_image"),
     "upload": (
         *("url", "protocol", "method", "key", "key_header", "content_type", "fields", "file_field"),
-        *("headers", "success.status", "success.json", "already_stored"),
+        *("headers", "success.status", "success.json", "already_stored", "bandwidth_limit"),
         *("timeout.connect", "timeout.read", "timeout.stall"),
         *("tls.ca_file", "tls.client_cert", "tls.client_key", "proxy"),
     ),
