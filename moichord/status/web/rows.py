@@ -107,7 +107,8 @@ class Rows:
         progress = self._standing.overview.progress.get(submission.uuid)
         share = share_sent(progress, self._standing.sending.get(submission.uuid, 0))
         asked = self._asked.get(submission.uuid)
-        gone = submission.state is State.FAILED and submission.uuid not in self._needing
+        known = submission.finished_at is not None and submission.finished_at <= now
+        gone = submission.state is State.FAILED and known and submission.uuid not in self._needing
         state = plain_state(submission, share, daemon=self._standing.daemon)
         return Row(
             key=f"s-{submission.uuid}",

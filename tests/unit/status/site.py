@@ -75,10 +75,10 @@ def settings_of(lab: Lab, web: Mapping[str, Any]) -> Settings:
 
 
 @contextmanager
-def served(lab: Lab, **web: Any) -> Iterator[Site]:
-    """The page, until the context ends; every request sees what is in the state at that moment."""
+def served(lab: Lab, *, soonest: float = 0.0, **web: Any) -> Iterator[Site]:
+    """The page, until the context ends; the state is looked at again after `soonest` seconds of the lab's clock."""
     stopping, known = threading.Event(), []
-    page = Page(settings_of(lab, web), lab.database, lab.clock, lambda: known, soonest=0.0)
+    page = Page(settings_of(lab, web), lab.database, lab.clock, lambda: known, soonest=soonest)
     thread = threading.Thread(target=page.run, args=(stopping,))
     thread.start()
     try:

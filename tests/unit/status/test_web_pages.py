@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from moichord.queue.arrivals import Taking
 from moichord.sample import State, Step
 from tests.unit.status.lab import NOON, PATIENT, REFUSED, Lab, whole_story
 from tests.unit.status.site import Site, served
@@ -218,3 +219,19 @@ def test_ten_thousand_samples_make_no_large_page(lab: Lab, site: Site) -> None:
         assert len(answer.content) < 200_000
     assert "10001" in browser.get().text
     assert len(json.dumps(browser.get("/api/samples").json())) < 200_000
+
+
+def test_a_sample_that_is_just_being_taken_stands_on_the_page_once(lab: Lab, site: Site) -> None:
+    lab.arriving("MO-1")
+    lab.arrivals.intend([Taking("MO-1", "MO-1", "m", 3, 3, 40, 1)])
+    assert "Receiving" in row_of(site.browser().get().text, "MO-1")
+
+
+def test_a_sample_that_has_ended_since_the_last_look_stands_on_the_page_once(lab: Lab) -> None:
+    submission = lab.processing("MO-1")
+    with served(lab, soonest=5.0) as site:
+        assert "Checking" in row_of(site.browser().get().text, "MO-1")
+        lab.ended(submission, State.FAILED, "It is broken.")
+        assert "Checking" in row_of(site.browser().get().text, "MO-1")
+        lab.clock.at += 5
+        assert "It is broken." in row_of(site.browser().get().text, "MO-1")
