@@ -45,6 +45,9 @@ from moichord.way_back import WayBack
 from moichord.worker import Rules, Turns, Worker
 
 
+Reload = Callable[[Settings, wiring.Clients], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """Everything that one daemon consists of, wired together and not started yet."""
@@ -67,7 +70,7 @@ class Rooms:
     manifest_of: Callable[[Path], str]
     views: Views
     page: Page
-    reload: Callable[[Settings, wiring.Clients], None]
+    reload: Reload
     """Let all rooms go by these settings; ConfigurationInvalid, and nothing has changed, if one of them cannot."""
 
 
@@ -159,12 +162,6 @@ def furnish(
         storage.keep_free(settings.watch.min_free_space)
         page.adopt(settings)
 
-    def reload(settings: Settings, clients: wiring.Clients) -> None:
-        mended = terms.mended(settings)
-        adopt(settings, clients)
-        with suppress(StateUnwritable):  # then they are asked when their time comes
-            interruptions.ask_soon(mended)
-
     page = Page(settings, database, clock, lambda: [*storage.notices, *intake.notices])
     adopt(settings, clients)
     turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, terms.rules, cancellations)
@@ -180,8 +177,20 @@ def furnish(
     return Rooms(
         *(spool, arrivals, transitions, interruptions, endings, storage, housekeeping, intake, doorbell),
         *(attendant, sending, pool, turns, workers, way_back, terms.manifest_of, views),
-        *(page, reload),
+        *(page, _reloading(adopt, terms, interruptions)),
     )
+
+
+def _reloading(adopt: Reload, terms: Terms, interruptions: Interruptions) -> Reload:
+    """`adopt`, and what is believed down is asked at once: somebody may have mended it."""
+
+    def reload(settings: Settings, clients: wiring.Clients) -> None:
+        mended = terms.mended(settings)
+        adopt(settings, clients)
+        with suppress(StateUnwritable):  # then they are asked when their time comes
+            interruptions.ask_soon(mended)
+
+    return reload
 
 
 def _images(seen: FolderSeen) -> Mapping[str, int]:

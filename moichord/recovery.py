@@ -24,7 +24,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from moichord import durable
+from moichord import durable, put_back
 from moichord.errors import Moved, UsageRefused
 from moichord.queue.arrivals import Arrivals
 from moichord.queue.endings import Endings
@@ -47,11 +47,14 @@ POISON_REMEDY = (
 BROKEN_OFF = "moichord broke off more than once while it was processed; it goes on once others had their turns"
 
 
-def take_over_attempts(arrivals: Arrivals, spool: Spool) -> None:
+def take_over_attempts(arrivals: Arrivals, endings: Endings, spool: Spool) -> None:
     """A state that knows no sample is new, or a former one was lost: then receipts say which numbers were given.
 
-    Raises OSError where done or failed cannot be read, StateUnwritable.
+    They also do for a copy that was put back (`put_back`). Raises OSError where the folders cannot be read,
+    StateUnwritable.
     """
+    if arrivals.is_copy():
+        put_back.take_over(arrivals, endings, spool)
     if arrivals.count_attempts():
         return
     known = spool.last_attempts()

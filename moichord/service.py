@@ -201,7 +201,7 @@ class Service:
         """Own the folders and finish what an earlier run had begun."""
         for name in rooms.spool.prepare(adopt=adopt_work):
             log.warning("returned to the inbox from a work folder of another state", extra={"sample": name})
-        take_over_attempts(rooms.arrivals, rooms.spool)
+        take_over_attempts(rooms.arrivals, rooms.endings, rooms.spool)
         recovered = recover(
             rooms.arrivals, rooms.transitions, rooms.interruptions, rooms.endings, rooms.spool, rooms.way_back
         )

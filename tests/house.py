@@ -132,7 +132,7 @@ class House:
         self.open()
         rooms = self.rooms
         rooms.spool.prepare(adopt=adopt_work)
-        take_over_attempts(rooms.arrivals, rooms.spool)
+        take_over_attempts(rooms.arrivals, rooms.endings, rooms.spool)
         recover(rooms.arrivals, rooms.transitions, rooms.interruptions, rooms.endings, rooms.spool, rooms.way_back)
         rooms.storage.look()
         return self

@@ -188,23 +188,40 @@ class Arrivals:
 
     def raise_attempts(self, known: Mapping[str, int]) -> None:
         """Make sure that no attempt number found in a receipt is given again (a lost state)."""
+        self._database.write(lambda connection: _raise_attempts(connection, known))
+
+    def pass_by_attempts(self, known: Mapping[str, int], names: Iterable[str]) -> None:
+        """The same for a copy that was put back; and of these sample IDs one number more, which stands nowhere yet."""
 
         def unit(connection: Connection) -> None:
-            for sample_id, number in known.items():
-                last = connection.execute(_LAST_ATTEMPT, {"of": sample_id}).scalar()
-                if last is None:
-                    connection.execute(_FIRST_ATTEMPT, {"sample_id": sample_id, "last_attempt": number})
-                elif last < number:
-                    connection.execute(
-                        update(attempts).where(attempts.c.sample_id == sample_id).values(last_attempt=number)
-                    )
+            _raise_attempts(connection, known)
+            for name in names:
+                _next_attempt(connection, name)
 
         self._database.write(unit)
+
+    def is_copy(self) -> bool:
+        """Whether this state is a copy that somebody put back, and does not know yet what has happened since."""
+        with self._database.read() as connection:
+            return migrations.fact(connection, migrations.COPIED_AT) is not None
+
+    def is_copy_no_more(self) -> None:
+        """What has happened since is known."""
+        self._database.write(lambda connection: migrations.set_fact(connection, migrations.COPIED_AT, None))
 
     def count_attempts(self) -> int:
         """How many sample IDs this state knows; 0 for a new or lost one."""
         with self._database.read() as connection:
             return connection.execute(select(func.count()).select_from(attempts)).scalar_one()
+
+
+def _raise_attempts(connection: Connection, known: Mapping[str, int]) -> None:
+    for sample_id, number in known.items():
+        last = connection.execute(_LAST_ATTEMPT, {"of": sample_id}).scalar()
+        if last is None:
+            connection.execute(_FIRST_ATTEMPT, {"sample_id": sample_id, "last_attempt": number})
+        elif last < number:
+            connection.execute(update(attempts).where(attempts.c.sample_id == sample_id).values(last_attempt=number))
 
 
 def _next_attempt(connection: Connection, sample_id: str) -> int:

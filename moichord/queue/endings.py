@@ -6,7 +6,7 @@ commit an intent here, let `spool` move, and commit the result here. Errors: Ill
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, bindparam, exists, or_, select, update
 
@@ -47,6 +47,26 @@ _CONCLUDED = (
     update(submissions)
     .where(s.uuid == bindparam("of"), _PROCESSING, s.intent == "conclude")
     .values(state=s.outcome, intent=None, owner=None)
+)
+_ENDED_SINCE = (
+    update(submissions)
+    .where(s.uuid == bindparam("of"))
+    .where(or_(s.state != bindparam("how"), s.intent.is_not(None), s.place.is_distinct_from(bindparam("where"))))
+    .values(
+        state=bindparam("how"),
+        intent=None,
+        outcome=bindparam("how"),
+        place=bindparam("where"),
+        reason=bindparam("why"),
+        remedy=bindparam("mend"),
+        owner=None,
+        probing=None,
+        held_by=None,
+        held_since=None,
+        next_try_at=None,
+        crashes=0,
+        finished_at=bindparam("now"),
+    )
 )
 _BRING_BACK = (
     update(submissions)
@@ -108,6 +128,23 @@ COARSEST_MTIME_NS = 2_000_000_000
 """FAT keeps times of change to two seconds: a copy that comes back from there differs by less."""
 
 _CLEAR_REFUSALS = update(images).where(images.c.submission == bindparam("of")).values(refused=None)
+
+
+class Receipt(Protocol):
+    """What a receipt in done or failed says of its submission; `ended_at` in epoch seconds."""
+
+    @property
+    def uuid(self) -> str: ...
+    @property
+    def outcome(self) -> State: ...
+    @property
+    def place(self) -> str: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def remedy(self) -> str | None: ...
+    @property
+    def ended_at(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +262,26 @@ class Endings:
     def half_brought_back(self) -> list[Submission]:
         """For recovery: submissions whose folder was on its way back into work."""
         return self._read(_OF_INTENT, {"what": "bring_back"})
+
+    def ended_since(self, filed: Iterable[Receipt]) -> list[Submission]:
+        """For a copy of the state that was put back: what ended after it was made, by these receipts, now has ended."""
+        now = self._clock.now()
+        rows = [
+            {
+                **{"of": one.uuid, "how": str(one.outcome), "where": one.place, "why": one.reason},
+                **{"mend": one.remedy, "now": now if one.ended_at is None else one.ended_at},
+            }
+            for one in filed
+        ]
+
+        def unit(connection: Connection) -> list[Submission]:
+            changed = [row for row in rows if connection.execute(_ENDED_SINCE, row).rowcount]
+            ended = [submission_of(connection.execute(_ONE, {"of": row["of"]}).one()) for row in changed]
+            for one in ended:
+                remember(connection, one, now, one.state, one.reason or str(one.state), detail={"remedy": one.remedy})
+            return ended
+
+        return self._database.write(unit)
 
     def known(self, uuids: Iterable[str]) -> list[Submission]:
         """For recovery: the submissions among `uuids`, which were found in work."""

@@ -10,6 +10,7 @@ import os
 import re
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,17 +56,20 @@ def make_private(database: Path) -> None:
             log.warning("everybody on this machine may read the state %s: %s", file, error.strerror)
 
 
-def keep_copy(database: Path, version: int, now: float) -> Path:
+def keep_copy(
+    database: Path, version: int, now: float, amend: Callable[[sqlite3.Connection], object] | None = None
+) -> Path:
     """Copy the database as it was last committed, with mode 0600 and safe from a power cut; where the copy lies.
 
-    `version` is that of its schema, `now` the time for its name (UTC). Older copies than are kept are deleted.
+    `version` is that of its schema, `now` the time for its name (UTC); `amend` writes into the copy alone. Older copies
+    than are kept are deleted.
     """
     at = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     copy = database.with_name(f"{database.name}.v{version}-{at}.bak")
     temporary = database.with_name(f"{database.name}.bak{TEMPORARY_SUFFIX}")  # left by a crash, the next one takes it
     try:
         temporary.unlink(missing_ok=True)
-        _copy(database, temporary)
+        _copy(database, temporary, amend)
         temporary.replace(copy)
         fsync_folder(database.parent)
     except (OSError, sqlite3.Error) as error:
@@ -94,11 +98,14 @@ def size_of_copy(database: Path) -> str:
     return f"{max(1, -(-size // 2**20))} MiB"
 
 
-def _copy(database: Path, to: Path) -> None:
+def _copy(database: Path, to: Path, amend: Callable[[sqlite3.Connection], object] | None) -> None:
     os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(to)) as target:
         target.execute("PRAGMA journal_mode = OFF")  # it has no name that counts yet
         source.backup(target)
+        if amend is not None:
+            with target:
+                amend(target)
     with to.open("r+b") as file:
         fsync_file(file)
 

@@ -19,7 +19,9 @@ To add version N + 1, in one commit:
 5. Say it in the CHANGELOG.
 """
 
+import json
 import logging
+import sqlite3
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,6 +34,9 @@ from moichord.queue import files, schema
 from moichord.sample import Api
 
 log = logging.getLogger(__name__)
+
+COPIED_AT = "copied_at"
+"""The fact that tells a copy, once it is put back, from the state that it was made of."""
 
 # version -> what brings a database of that version to the next one
 STEPS: Mapping[int, Callable[[Connection], None]] = {}
@@ -54,7 +59,7 @@ def migrate(connection: Connection, path: Path, now: float) -> None:
     if version > schema.SCHEMA_VERSION:
         raise _newer(connection, path, version)
     if version < schema.SCHEMA_VERSION:
-        copy = files.keep_copy(path, version, now)
+        copy = files.keep_copy(path, version, now, lambda kept: _mark_as_copy(kept, now))
         log.warning(
             "the state is brought from version %d to %d; as it was before, it is kept in %s",
             version,
@@ -110,6 +115,11 @@ def set_fact(connection: Connection, name: str, value: object) -> None:
     connection.execute(_FORGET, {"of": name})
     if value is not None:
         connection.execute(_WRITE, {"name": name, "value": value})
+
+
+def _mark_as_copy(kept: sqlite3.Connection, now: float) -> None:
+    """Whoever works with this copy must know that it is one. Its version may be any, and so is its SQL written out."""
+    kept.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (COPIED_AT, json.dumps(now)))
 
 
 def _is_there(connection: Connection, path: Path) -> bool:

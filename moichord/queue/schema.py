@@ -85,7 +85,7 @@ class FileNumber(TypeDecorator[int]):
 tables = MetaData()
 
 facts = (
-    Table(  # single values: schema_version, state_uuid, paused_at, clock_offset, passed_over, boot, notices, sending
+    Table(  # single values: schema_version, state_uuid, paused_at, clock_offset, passed_over, boot, copied_at, ...
         "facts",
         tables,
         Column("name", String, primary_key=True),

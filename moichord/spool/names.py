@@ -8,12 +8,14 @@ import json
 import os
 import re
 import uuid as uuids
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from moichord import durable
-from moichord.sample import RECEIPT_NAME, State, printable
+from moichord.sample import FINISHED, RECEIPT_NAME, State, printable
 
 Kind = Literal["done", "failed"]
 
@@ -21,6 +23,18 @@ ATTEMPT_SUFFIX = re.compile(r"\.attempt-\d{3,}(\.\d+)?$")
 """What `candidates` puts after a name."""
 
 _LARGEST_RECEIPT = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """How the submission in one folder of done or failed ended, by its receipt; `ended_at` in epoch seconds."""
+
+    uuid: str
+    outcome: State
+    place: str
+    reason: str | None
+    remedy: str | None
+    ended_at: float | None
 
 
 def kind_of(outcome: State) -> Kind:
@@ -55,14 +69,40 @@ def receipt_owner(folder: Path) -> str | None:
 def last_attempts(*roots: Path) -> dict[str, int]:
     """The highest attempt number of each sample ID, by the receipts in these folders' folders. Raises `OSError`."""
     found: dict[str, int] = {}
+    for _, receipt in _receipts(roots):
+        match receipt:
+            case {"sample_id": str(sample_id), "attempt_number": int(number)} if number > 0:
+                found[sample_id] = max(number, found.get(sample_id, 0))
+    return found
+
+
+def filed(*roots: Path) -> list[Filed]:
+    """What the receipts in these folders' folders say of their submissions. Raises `OSError`."""
+    found = []
+    for place, receipt in _receipts(roots):
+        match receipt:
+            case {"submission": str(uuid), "outcome": str(outcome)} if outcome in FINISHED:
+                why, mend = receipt.get("reason"), receipt.get("remedy")
+                at = _moment(receipt.get("finished_at"))
+                found.append(Filed(uuid, State(outcome), place, why and str(why), mend and str(mend), at))
+    return found
+
+
+def _receipts(roots: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name of each folder in these, with its receipt."""
     for root in roots:
         with os.scandir(root) as entries:
-            receipts = [_receipt(Path(entry.path)) for entry in entries if entry.is_dir(follow_symlinks=False)]
-        for receipt in receipts:
-            match receipt:
-                case {"sample_id": str(sample_id), "attempt_number": int(number)} if number > 0:
-                    found[sample_id] = max(number, found.get(sample_id, 0))
-    return found
+            folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for name in folders:
+            yield name, _receipt(root / name)
+
+
+def _moment(text: object) -> float | None:
+    """Epoch seconds of an ISO 8601 time; None if it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _receipt(folder: Path) -> dict[str, Any]:

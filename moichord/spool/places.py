@@ -16,8 +16,9 @@ from typing import Literal
 from moichord import durable
 from moichord.errors import ConfigurationInvalid, Moved, UsageRefused
 from moichord.sample import OWN_FILES, RECEIPT_NAME
+from moichord.spool import names as naming
 from moichord.spool import preparing
-from moichord.spool.names import Kind, candidates, component, is_there, last_attempts, orphans, receipt_owner
+from moichord.spool.names import Kind, candidates, component, is_there, receipt_owner
 
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _GONE = (errno.ENOENT, errno.ENOTDIR)
@@ -75,7 +76,11 @@ class Spool:
 
     def last_attempts(self) -> dict[str, int]:
         """The highest attempt number of each sample ID, by the receipts in done and failed: for a lost state."""
-        return last_attempts(self.done, self.failed)
+        return naming.last_attempts(self.done, self.failed)
+
+    def filed(self) -> list[naming.Filed]:
+        """What the receipts in done and failed say of their submissions: for a state that was put back."""
+        return naming.filed(self.done, self.failed)
 
     def rename_problem(self) -> str | None:
         """Why a sample could not be renamed from inbox to work, tried with an empty folder; None if it can."""
@@ -143,7 +148,15 @@ class Spool:
 
     def orphans(self) -> tuple[str, ...]:
         """The UUIDs that have a folder in work."""
-        return orphans(self.work)
+        return naming.orphans(self.work)
+
+    def samples_in_work(self, uuid: str) -> list[str]:
+        """The names of the folders that lie under this UUID."""
+        return preparing.samples_in(self.work / component(uuid))
+
+    def return_to_inbox(self, uuid: str) -> list[str]:
+        """Move what lies under this UUID to the inbox, durably; the names that it got there."""
+        return preparing.return_to_inbox(self.work, self.inbox, component(uuid))
 
     # From work to done or failed
 

@@ -64,7 +64,7 @@ def own_work(work: Path, inbox: Path, state_uuid: str, lock: Path | None, *, ado
             if not adopt:
                 raise _foreign(work, found.state_uuid, state_uuid)
             _refuse_to_rob(work, found.lock, lock)
-    returned = tuple(name for uuid in left for name in _return_to_inbox(work, inbox, uuid))
+    returned = tuple(name for uuid in left for name in return_to_inbox(work, inbox, uuid))
     mark = _Mark(state_uuid, lock)
     if found != mark:
         durable.replace_text(work / _OWNER_NAME, mark.text, mode=0o600)
@@ -120,13 +120,17 @@ def _foreign(work: Path, other: str | None, state_uuid: str) -> ForeignFolder:
     )
 
 
-def _return_to_inbox(work: Path, inbox: Path, uuid: str) -> list[str]:
+def samples_in(folder: Path) -> list[str]:
+    """The names of what lies in a folder of work, but for what a copy cut short has left."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(durable.TEMPORARY_PREFIX))
+
+
+def return_to_inbox(work: Path, inbox: Path, uuid: str) -> list[str]:
+    """Move what lies in one folder of work to the inbox, durably, and remove that; the names it got there."""
     returned = []
-    for path in sorted((work / uuid).iterdir()):
-        if path.name.startswith(durable.TEMPORARY_PREFIX):
-            continue
-        name = next(name for name in candidates(path.name, 1) if not is_there(inbox / name))
-        durable.rename_noreplace(path, inbox / name)
+    for found in samples_in(work / uuid):
+        name = next(name for name in candidates(found, 1) if not is_there(inbox / name))
+        durable.rename_noreplace(work / uuid / found, inbox / name)
         returned.append(name)
     durable.fsync_folder(inbox)
     durable.remove_tree(work / uuid)
