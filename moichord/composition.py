@@ -44,7 +44,6 @@ from moichord.storage import Key, Storage, free_space
 from moichord.way_back import WayBack
 from moichord.worker import Rules, Turns, Worker
 
-
 Reload = Callable[[Settings, wiring.Clients], None]
 
 
