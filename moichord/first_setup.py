@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moichord import durable
-from moichord.config import Whereabouts, example, load_whereabouts
+from moichord.config import Whereabouts, example, load_page
 from moichord.errors import UsageRefused
 
 # Scanners and technicians write through the group; the daemon alone looks into work and state.
@@ -30,8 +30,16 @@ class Made:
     created: tuple[Path, ...]
 
 
-def set_up(config: Path, folders: Path | None, state: Path | None, service_user: str | None = None) -> Made:
+def set_up(
+    config: Path,
+    folders: Path | None,
+    state: Path | None,
+    service_user: str | None = None,
+    listen: str | None = None,
+) -> Made:
     """Make the folders (below `folders`, or where the defaults say) and write the configuration.
+
+    `listen` is where the page is, HOST:PORT; ConfigurationInvalid if it is none.
 
     With `service_user` they are that user's and its group's, the group alone may read the configuration, and the keys
     in it are credentials of the systemd unit. Needs root then.
@@ -44,11 +52,11 @@ def set_up(config: Path, folders: Path | None, state: Path | None, service_user:
     config.parent.mkdir(parents=True, exist_ok=True)
     try:
         with config.open("x", encoding="utf-8") as file:
-            file.write(example(folders, state, credentials=service_user is not None))
+            file.write(example(folders, state, listen, credentials=service_user is not None))
         if service_user is not None:
             shutil.chown(config, group=_group_of(service_user))
             config.chmod(0o640)
-        whereabouts = load_whereabouts(config, {})
+        whereabouts = load_page(config, {})
         created = tuple(_make_all(whereabouts, service_user))
     except BaseException:
         # A configuration whose folders could not be made would stop the next attempt.

@@ -47,9 +47,19 @@ SIGN = {"ok": "ok", "warning": "warn", "failed": "FAIL"}
     metavar="USER",
     help="For the systemd unit (needs root): what is made belongs to USER, and the keys are systemd credentials.",
 )
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help="Where the page is: several daemons on one machine need a port each (default: 127.0.0.1:8642).",
+)
 @click.pass_obj
 def init(
-    entrance: Entrance, folders: Path | None, state: Path | None, config: Path | None, service_user: str | None
+    entrance: Entrance,
+    folders: Path | None,
+    state: Path | None,
+    config: Path | None,
+    service_user: str | None,
+    listen: str | None,
 ) -> None:
     """Write a commented configuration and create the folders. Nothing is overwritten."""
     from moichord.first_setup import set_up
@@ -59,7 +69,7 @@ def init(
     root = None if folders is None else folders.absolute()
     if state is None and root is not None:
         state = root / "state" / "state.db"
-    made = set_up(path.absolute(), root, None if state is None else state.absolute(), service_user)
+    made = set_up(path.absolute(), root, None if state is None else state.absolute(), service_user, listen)
     click.echo(f"Written  {made.config}")
     for folder in made.created:
         click.echo(f"Created  {folder}")

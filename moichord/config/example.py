@@ -26,10 +26,12 @@ CREDENTIALS = {"metadata": "md_key", "upload": "u_key", "analytics": "a_key"}
 """Which credential of systemd/moichord.service is the key of which API."""
 
 
-def example(folders_root: Path | None = None, state: Path | None = None, *, credentials: bool = False) -> str:
+def example(
+    folders_root: Path | None = None, state: Path | None = None, listen: str | None = None, *, credentials: bool = False
+) -> str:
     """A complete configuration with the defaults; the folders below `folders_root`, the database at `state`.
 
-    With `credentials` the keys are those that the systemd unit hands over.
+    `listen` is where the page is. With `credentials` the keys are those that the systemd unit hands over.
     """
     chosen: dict[tuple[str, ...], object] = {}
     if credentials:
@@ -38,6 +40,8 @@ def example(folders_root: Path | None = None, state: Path | None = None, *, cred
         chosen |= {("folders", name): str(folders_root / name) for name in ("inbox", "done", "failed")}
     if state is not None:
         chosen["state",] = str(state)
+    if listen is not None:
+        chosen["web", "listen"] = listen
     lines = "\n".join(_block(Settings, (), chosen))
     return f"{HEAD}{lines}\n"
 

@@ -238,6 +238,10 @@ def test_two_instances_run_side_by_side(service: Installation, machine: Machine)
         service.configure(apis_of(service), name)
         machine.run("systemctl", "start", f"moichord@{name}")
         service.drop(name.upper(), f"/srv/moichord/{name}/inbox")
+    ports = machine.run("bash", "-c", "grep -h '^  listen:' /etc/moichord/{config,north,south}.yaml").stdout.split()[
+        1::2
+    ]
+    assert ports == ["127.0.0.1:8642", "127.0.0.1:8643", "127.0.0.1:8644"]
     for name in ("north", "south"):
         service.wait_until_done(name.upper(), f"/srv/moichord/{name}/done")
         assert owner_of(machine, f"/var/lib/moichord/{name}") == "moichord:moichord 750"

@@ -163,6 +163,17 @@ def test_a_rehearsal_that_makes_no_sense_is_refused(given: list[str], capsys: Sa
     assert given[1] in capsys.readouterr().err
 
 
+def test_the_page_of_one_more_daemon_gets_a_port_of_its_own(here: Path) -> None:
+    assert main(["init", "--folders", "trial", "--listen", "127.0.0.1:8643"]) == 0
+    assert "\n  listen: 127.0.0.1:8643\n" in (here / "moichord.yaml").read_text()
+
+
+def test_a_place_for_the_page_that_is_none_is_refused_and_nothing_is_left(here: Path, capsys: Said) -> None:
+    assert main(["init", "--folders", "trial", "--listen", "8643"]) == 78
+    assert "must be HOST:PORT" in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
 @pytest.mark.needs("root")
 def test_for_a_service_all_belongs_to_its_user_and_the_keys_are_credentials(here: Path, capsys: Said) -> None:
     user = pwd.getpwnam("nobody")
