@@ -93,7 +93,9 @@ def look(
     now, overview = clock.now(), views.overview(recent)
     running = daemon_runs()
     sending = views.fact("sending") if running else None
-    ended = [one for one in views.in_state(State.FAILED) if one.deleted_at is None]
+    on_the_way = {one.uuid for one in overview.unfinished}  # one that has ended since is told of next time
+    failures = (one for one in views.in_state(State.FAILED) if one.uuid not in on_the_way)
+    ended = [one for one in failures if one.deleted_at is None]
     attention = [one for one in ended if _still_lies(failed, one)]
     return Standing(
         at=now,

@@ -9,6 +9,9 @@ import pytest
 import requests
 
 from moichord.clock import SystemClock
+from moichord.queue.views import Overview, Views
+from moichord.sample import State
+from moichord.status.standing import look
 from moichord.status.web.present import LATEST, Present
 from moichord.status.web.room import Page
 from tests.unit.status.lab import Lab
@@ -56,6 +59,19 @@ def test_the_state_is_read_only_when_it_has_changed_or_its_words_are_old(lab: La
     lab.clock.at += LATEST
     assert present.standing() is not changed
     present.close()
+
+
+def test_a_sample_that_ends_between_two_questions_of_one_look_is_told_once(lab: Lab) -> None:
+    submission = lab.processing("MO-1")
+
+    class Meanwhile(Views):
+        def overview(self, recent: int = 10) -> Overview:
+            seen = super().overview(recent)
+            lab.ended(submission, State.FAILED, "It is broken.")
+            return seen
+
+    standing = look(Meanwhile(lab.database), lab.failed, lambda: True, lab.clock)
+    assert ([one.sample_id for one in standing.overview.unfinished], standing.attention) == (["MO-1"], [])
 
 
 def test_however_much_changes_the_state_is_read_seldom(lab: Lab) -> None:
