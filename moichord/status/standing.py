@@ -94,8 +94,8 @@ def look(
     running = daemon_runs()
     sending = views.fact("sending") if running else None
     on_the_way = {one.uuid for one in overview.unfinished}  # one that has ended since is told of next time
-    failures = (one for one in views.in_state(State.FAILED) if one.uuid not in on_the_way)
-    ended = [one for one in failures if one.deleted_at is None]
+    failures = [one for one in views.in_state(State.FAILED) if one.uuid not in on_the_way]
+    ended = [one for one in failures if one.deleted_at is None and (one.finished_at or 0.0) <= now]
     attention = [one for one in ended if _still_lies(failed, one)]
     return Standing(
         at=now,

@@ -215,8 +215,11 @@ def _arriving_like(text: str, standing: Standing, rows: Rows) -> Part:
 
 def _once(listing: Listing, standing: Standing, *, anyway: bool) -> list[Submission]:
     """Without what stands above already: it needs attention, or has ended since the state was looked at."""
-    above = set() if anyway else {one.uuid for one in (*standing.attention[:ROWS], *standing.overview.unfinished)}
-    return [one for one in listing.submissions if one.uuid not in above]
+    if anyway:
+        return listing.submissions
+    above = {one.uuid for one in (*standing.attention[:ROWS], *standing.overview.unfinished)}
+    before = [one for one in listing.submissions if (one.finished_at or 0.0) <= standing.at]
+    return [one for one in before if one.uuid not in above]
 
 
 def _facts(submission: Submission, now: float, place: str) -> list[tuple[str, str]]:
