@@ -75,9 +75,11 @@ def _counts(sent: Sequence[Image]) -> list[str]:
         return ["Images:     nothing was sent to the image server"]
     stored = sum(image.acknowledged_at is not None for image in sent)
     refused = [image for image in sent if image.refused is not None]
-    left = len(sent) - stored - len(refused)
+    unanswered = sum(image.acknowledged_at is None and image.refused is None and image.maybe_stored for image in sent)
+    left = len(sent) - stored - len(refused) - unanswered
+    doubtful = f"{unanswered} may have been stored (no answer came), " if unanswered else ""
     return [
-        f"Images:     {stored} stored on the image server, {len(refused)} refused, {left} not sent",
+        f"Images:     {stored} stored on the image server, {len(refused)} refused, {doubtful}{left} not sent",
         *(f"Refused:    {printable(image.relative_path)}: {image.refused}" for image in refused),
     ]
 

@@ -150,6 +150,18 @@ def test_it_counts_what_was_stored_refused_and_not_sent() -> None:
     assert "Refused:    b.dcm: too large (413)" in lines
 
 
+def test_an_image_that_was_sent_without_an_answer_is_not_called_not_sent() -> None:
+    unanswered = replace(NOT_SENT, requests=2)
+    lines = failed_text(FAILED, [STORED, unanswered, NOT_SENT]).splitlines()
+    told = "Images:     1 stored on the image server, 0 refused, 1 may have been stored (no answer came), 1 not sent"
+    assert told in lines
+
+
+def test_a_refused_image_is_told_of_once_whatever_its_earlier_requests_did() -> None:
+    lines = failed_text(FAILED, [replace(REFUSED, requests=1)]).splitlines()
+    assert "Images:     0 stored on the image server, 1 refused, 0 not sent" in lines
+
+
 def test_a_sample_that_failed_before_its_images_were_known_says_that_nothing_was_sent() -> None:
     assert "Images:     nothing was sent to the image server" in failed_text(FAILED, []).splitlines()
 
