@@ -51,7 +51,6 @@ class Desk:
     storage: Storage
     way_back: WayBack
     images_in: Callable[[Path], Mapping[str, int]]
-    keep_images: Callable[[], bool]
 
 
 class Attendant:
@@ -143,7 +142,7 @@ class Attendant:
         except UsageRefused as refusal:
             return f"refused: {refusal.problem}"
         if submission.intent == "conclude":
-            ending = self._desk.conclusion.carry_out(submission, keep_images=self._desk.keep_images())
+            ending = self._desk.conclusion.carry_out(submission)
         else:
             ending = self._desk.conclusion.conclude(submission, CANCELLED)
         return f"it is {ending.outcome}"

@@ -102,9 +102,6 @@ class Terms:
     def images_in(self, folder: Path) -> Mapping[str, int]:
         return _images(self.scanner.scan_folder(folder))
 
-    def keep_images(self) -> bool:
-        return self._settings.archive.images != "none"
-
     def retention(self) -> Retention:
         kept = self._settings.archive.retention
         return Retention(kept.done, kept.failed, kept.history)
@@ -168,7 +165,7 @@ def furnish(
     way_back = WayBack(endings, spool, terms.manifest_of)
     desk = Desk(
         *(requests, views, transitions, endings, conclusion, spool, storage, way_back),
-        *(terms.images_in, terms.keep_images),
+        terms.images_in,
     )
     attendant = Attendant(desk, cancellations, Bulletin(database), signals.bell, pulse)
     interruptions, retained = Interruptions(database, clock), Retained(database, clock)

@@ -49,22 +49,22 @@ class Conclusion:
         # Looked for again: the share may have come back only after the first look.
         return self._spool.is_removed(uuid)
 
-    def conclude(self, submission: Submission, decided: Ending, *, keep_images: bool = True) -> Ending:
+    def conclude(self, submission: Submission, decided: Ending) -> Ending:
         """End `submission` as decided, or as that turns out for it; returns how it ended."""
         ending = of_submission(submission, decided)
         if self.is_gone(submission):
             return self._end_without_folder(submission, ending)
         place = self._spool.free_name(kind_of(ending.outcome), submission.folder_name, submission.attempt_number)
         moving = self._endings.conclude(submission, ending.outcome, place, ending.reason, ending.remedy)
-        self._move(moving, place, ending, keep_images=keep_images)
+        self._move(moving, place, ending)
         return ending
 
-    def carry_out(self, submission: Submission, *, keep_images: bool = True) -> Ending:
+    def carry_out(self, submission: Submission) -> Ending:
         """Bring a submission whose end is decided to its place; repeats what a crash interrupted."""
         ending = as_it_is(submission)
         if self.is_gone(submission):
             return self._end_without_folder(submission, ending)
-        self._move(submission, submission.place or submission.folder_name, ending, keep_images=keep_images)
+        self._move(submission, submission.place or submission.folder_name, ending)
         return ending
 
     def _end_without_folder(self, submission: Submission, decided: Ending) -> Ending:
@@ -74,9 +74,9 @@ class Conclusion:
         self._spool.discard_empty(submission.uuid)
         return ending
 
-    def _move(self, submission: Submission, place: str, ending: Ending, *, keep_images: bool) -> None:
+    def _move(self, submission: Submission, place: str, ending: Ending) -> None:
         kind = kind_of(ending.outcome)
-        while not self._moved(submission, kind, place, keep_images=keep_images):
+        while not self._moved(submission, kind, place):
             place = self._spool.free_name(kind, submission.folder_name, submission.attempt_number)
             submission = self._endings.conclude(submission, ending.outcome, place, ending.reason, ending.remedy)
         self._endings.concluded(submission)
@@ -92,11 +92,11 @@ class Conclusion:
         text = str(ending.outcome) if ending.brief is None else f"{ending.outcome}: {ending.brief}"
         log.log(level, "%s", text, extra=about(submission, submission.step))
 
-    def _moved(self, submission: Submission, kind: Kind, place: str, *, keep_images: bool) -> bool:
+    def _moved(self, submission: Submission, kind: Kind, place: str) -> bool:
         """Move the folder to `place`; False if another folder has taken that name meanwhile."""
         self._storage.require_place(kind)
         if not self._spool.arrived(kind, submission.uuid, place):
-            self._write_papers(submission, keep_images=keep_images)
+            self._write_papers(submission)
         try:
             missing = self._spool.move_out(kind, submission.uuid, submission.folder_name, place)
         except FileExistsError:
@@ -105,7 +105,7 @@ class Conclusion:
             log.warning("%s", sentence, extra=about(submission))
         return True
 
-    def _write_papers(self, submission: Submission, *, keep_images: bool) -> None:
+    def _write_papers(self, submission: Submission) -> None:
         folder = self._spool.folder(submission.uuid, submission.folder_name)
         if not folder.exists():
             return  # `move_out` says what is wrong
@@ -117,8 +117,10 @@ class Conclusion:
             updated = updated_already(folder, known.images) if begun else ()
             durable.replace_text(folder / FAILED_NAME, failed_text(known.submission, known.images, updated))
         durable.replace_text(folder / RECEIPT_NAME, receipt_text(receipt(known.submission, known.steps, known.images)))
+        filing = known.steps.get(Step.ARCHIVE)
+        deleted = filing is not None and filing.result == "none"
         # Analytics that are repeated concern no image: what lay in done lies there as before.
-        if submission.outcome is State.DONE and not keep_images and not submission.repetition:
+        if submission.outcome is State.DONE and deleted and not submission.repetition:
             self._delete_images(submission, known.images)
 
     def _delete_images(self, submission: Submission, images: Sequence[Image]) -> None:

@@ -186,11 +186,11 @@ class Turns:
     def _turn(self, trip: Trip, submission: Submission, rules: Rules) -> None:
         """Run the pipeline and end the submission, if it comes to an end in this turn."""
         if submission.intent == "conclude":
-            self._conclusion.carry_out(submission, keep_images=_keeps_images(trip))
+            self._conclusion.carry_out(submission)
             return
         ending = ended.DONE if self._conclusion.is_gone(submission) else self._run(trip, submission, rules)
         if ending is not None:
-            self._conclusion.conclude(submission, ending, keep_images=_keeps_images(trip))
+            self._conclusion.conclude(submission, ending)
 
     def _run(self, trip: Trip, submission: Submission, rules: Rules) -> Ending | None:
         """How the submission ends; None if a failed request lets it wait."""
@@ -248,10 +248,6 @@ class Turns:
                 return
             if self._clock.wait(self._cancellations.stopping, LONGEST_WAIT):
                 return  # the next start finds it
-
-
-def _keeps_images(trip: Trip) -> bool:
-    return trip.equipment.archive_images != "none"
 
 
 def trouble(error: OSError | Moved | Hold) -> str:

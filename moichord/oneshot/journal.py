@@ -52,7 +52,14 @@ class MemoryJournal:
         with self._lock:
             self._steps.setdefault(step, StepRecord(step, started_at=self._clock.now()))
 
-    def advance(self, step: Step, result: Any, begins: Step | None, planned: Sequence[Image] | None = None) -> None:
+    def advance(
+        self,
+        step: Step,
+        result: Any,
+        begins: Step | None,
+        planned: Sequence[Image] | None = None,
+        terms: Any = None,
+    ) -> None:
         with self._lock:
             if planned is not None:
                 numbered = (replace(image, number=number) for number, image in enumerate(planned, start=1))
@@ -61,6 +68,8 @@ class MemoryJournal:
         log.info("%s is done", step, extra={**self._about, "step": str(step)})
         if begins is not None:
             self.begin(begins)
+            with self._lock:
+                self._steps[begins] = replace(self._steps[begins], result=terms)
 
     def images(self) -> list[Image]:
         with self._lock:

@@ -18,7 +18,7 @@ from blake3 import blake3
 from moichord.dicom import PositionedFile, TaggedImage
 from moichord.durable import replace_file
 from moichord.errors import SampleFailure
-from moichord.pipeline.equipment import Equipment
+from moichord.pipeline.equipment import ArchiveImages
 from moichord.pipeline.image_files import changed_while_sent, dressed, has_stamp_of, opened
 from moichord.pipeline.journal import Journal
 from moichord.pipeline.wanted_tags import Tagging
@@ -27,15 +27,15 @@ from moichord.sample import Image, native
 BLOCK = 1024 * 1024
 
 
-def archive_sample(journal: Journal, equipment: Equipment, folder: Path, tagging: Mapping[str, Any]) -> None:
-    """Return when every image that was sent lies as `archive.images` says."""
+def archive_sample(journal: Journal, folder: Path, tagging: Mapping[str, Any], images: ArchiveImages) -> None:
+    """Return when every image that was sent lies as `images` says."""
     wanted = Tagging.from_json(tagging)
     left = [image for image in journal.images() if not image.carried and image.sha256 is None]
     for image in left:
         _require_as_sent(folder, image)  # of all of them first: none is laid of a sample that fails here
     for image in left:
         journal.check_stop()
-        sha256 = lay(folder, image, wanted, update=equipment.archive_images == "updated")
+        sha256 = lay(folder, image, wanted, update=images == "updated")
         journal.archived(image, sha256)
 
 

@@ -18,6 +18,9 @@ from moichord.sample import Submission
 from moichord.tag_rules import TagRule
 from moichord.templates import JsonTemplate, Template
 
+ArchiveImages = Literal["updated", "original", "none"]
+"""As what the images of a sample are kept: `archive.images` of the configuration."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -113,7 +116,7 @@ class Equipment:
     tags: TagPolicy
     patience: Patience
     accept_already_stored: bool
-    archive_images: Literal["updated", "original", "none"]
+    archive_images: ArchiveImages
     look: Callable[[Path], Contents]
     listing: Callable[[Path, tuple[str, ...]], str]
     ignored: tuple[str, ...]

@@ -25,8 +25,18 @@ class Journal(Protocol):
         """Intent: `step` is about to be done."""
         ...
 
-    def advance(self, step: Step, result: Any, begins: Step | None, planned: Sequence[Image] | None = None) -> None:
-        """Result of `step` (JSON), its images if it plans them, and the intent of the next step."""
+    def advance(
+        self,
+        step: Step,
+        result: Any,
+        begins: Step | None,
+        planned: Sequence[Image] | None = None,
+        terms: Any = None,
+    ) -> None:
+        """Result of `step` (JSON), its images if it plans them, and the intent of the next step.
+
+        `terms` is what the next step goes by: its result, as long as it has none of its own.
+        """
         ...
 
     def images(self) -> list[Image]:

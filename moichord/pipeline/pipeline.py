@@ -25,6 +25,8 @@ from moichord.sample import STEPS, Image, Step
 class Trip:
     """One turn of one submission: where its files are, and the results of the steps as they come.
 
+    `terms` is what a step that has begun goes by to its end, however often it is broken off and whatever is configured.
+
     `renewed` gives the equipment for the step that begins, which a reload may have changed since the one before.
     """
 
@@ -32,6 +34,7 @@ class Trip:
     equipment: Equipment
     folder: Path
     results: dict[Step, Any] = field(default_factory=dict)
+    terms: dict[Step, Any] = field(default_factory=dict)
     step: Step = Step.METADATA
     renewed: Callable[[], Equipment] | None = None
 
@@ -40,6 +43,7 @@ def run(trip: Trip, steps: Sequence[Step] = STEPS) -> None:
     """Do those of `steps` that are not done yet, in order; `trip.step` is always the one at hand."""
     known = trip.journal.steps()
     trip.results = {step: record.result for step, record in known.items() if record.finished_at is not None}
+    trip.terms = {step: record.result for step, record in known.items() if record.finished_at is None}
     left = [step for step in steps if step not in trip.results]
     if left and left[0] not in known:
         trip.journal.begin(left[0])
@@ -50,8 +54,17 @@ def run(trip: Trip, steps: Sequence[Step] = STEPS) -> None:
         if trip.renewed is not None:
             trip.equipment = trip.renewed()
         result, planned = _DO[step](trip)
-        trip.journal.advance(step, result, following.get(step), planned)
+        begins = following.get(step)
+        trip.terms |= _terms_of(begins, trip)
+        trip.journal.advance(step, result, begins, planned, trip.terms.get(begins) if begins else None)
         trip.results[step] = result
+
+
+def _terms_of(step: Step | None, trip: Trip) -> dict[Step, Any]:
+    """Images are laid one by one: all of a sample as they were to be when that began."""
+    if step is not Step.ARCHIVE:
+        return {}
+    return {step: (trip.equipment if trip.renewed is None else trip.renewed()).archive_images}
 
 
 def _fetch_metadata(trip: Trip) -> tuple[Any, None]:
@@ -73,8 +86,9 @@ def _trigger_analytics(trip: Trip) -> tuple[Any, None]:
 
 
 def _archive_sample(trip: Trip) -> tuple[Any, None]:
-    archive_sample(trip.journal, trip.equipment, trip.folder, trip.results[Step.TAGS])
-    return None, None
+    images = trip.terms.get(Step.ARCHIVE) or trip.equipment.archive_images
+    archive_sample(trip.journal, trip.folder, trip.results[Step.TAGS], images)
+    return images, None
 
 
 _DO: dict[Step, Callable[[Trip], tuple[Any, Sequence[Image] | None]]] = {

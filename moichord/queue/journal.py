@@ -33,6 +33,11 @@ _FINISH = (
     .where(steps.c.submission == bindparam("of"), steps.c.step == bindparam("at_step"))
     .values(finished_at=bindparam("now"), result=bindparam("outcome"), last_problem=None)
 )
+_GOES_BY = (
+    update(steps)
+    .where(steps.c.submission == bindparam("of"), steps.c.step == bindparam("at_step"))
+    .values(result=bindparam("terms"))
+)
 _COUNT_REQUEST = (
     update(steps)
     .where(steps.c.submission == bindparam("of"), steps.c.step == bindparam("at_step"))
@@ -104,7 +109,14 @@ class QueueJournal:
         of = self.submission.uuid
         self._database.write(lambda connection: go_to(connection, of, step, self._time.now(connection)))
 
-    def advance(self, step: Step, result: Any, begins: Step | None, planned: Sequence[Image] | None = None) -> None:
+    def advance(
+        self,
+        step: Step,
+        result: Any,
+        begins: Step | None,
+        planned: Sequence[Image] | None = None,
+        terms: Any = None,
+    ) -> None:
         """Result of `step`, its images where it is the tags step, and the intent of the next step: one commit."""
         of = self.submission.uuid
 
@@ -119,6 +131,8 @@ class QueueJournal:
             self._clear_suspicion(connection)
             if begins is not None:
                 go_to(connection, of, begins, now)
+                if terms is not None:
+                    connection.execute(_GOES_BY, {"of": of, "at_step": str(begins), "terms": terms})
 
         if step is Step.ARCHIVE:
             # The decision how it ended follows at once; what is archived is recognised if that never came.

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from moichord.pipeline import archive_sample
 from moichord.sample import Api, State
 from moichord.wiring import endpoints
 from tests.house import Called, House, Says, ScriptedClient, house
@@ -95,3 +96,72 @@ def test_what_comes_late_is_noticed_by_the_rule_that_the_sample_began_with(lab: 
     lab.run()
     assert lab.state("A123") is State.FAILED
     assert "changed while being sent" in (lab.newest("A123").reason or "")
+
+
+# Filing
+
+
+class PowerCut(BaseException):
+    """Nothing in the process survives it."""
+
+
+def broken_off_while_laid(lab: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the three images of A123 the first is laid as it is to be kept."""
+    laid = []
+
+    def cut(*given: Any, **named: Any) -> str:
+        if laid:
+            raise PowerCut
+        laid.append(given)
+        return lay(*given, **named)
+
+    lay = archive_sample.lay
+    lab.drop("A123", images=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive_sample, "lay", cut)
+        with pytest.raises(PowerCut):
+            lab.run()
+
+
+def updated_in_done(lab: House) -> list[str]:
+    return sorted(archive_sample.updated_already(lab.root / "done" / "A123", images(lab)))
+
+
+@pytest.mark.parametrize(("began", "then", "updated"), [("updated", "original", 3), ("original", "updated", 0)])
+def test_all_images_of_a_sample_are_laid_as_they_were_to_be_when_that_began(
+    began: str, then: str, updated: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with house({"archive": {"images": began}}) as lab:
+        broken_off_while_laid(lab, monkeypatch)
+        restart(lab, "archive", images=then)
+        lab.run()
+        assert lab.state("A123") is State.DONE
+        assert len(updated_in_done(lab)) == updated
+
+
+@pytest.mark.parametrize("change", [restart, reload])
+@pytest.mark.parametrize(("began", "then", "kept"), [("none", "updated", 0), ("updated", "none", 2)])
+def test_images_are_deleted_only_if_that_was_to_be_when_filing_began(
+    began: str, then: str, kept: int, change: Change
+) -> None:
+    with house({"archive": {"images": began}}) as lab:
+        (lab.root / "done").rmdir()
+        lab.drop("A123", images=2)
+        lab.run(60)
+        assert (lab.state("A123"), lab.newest("A123").step) == (State.WAITING, "archive")
+        (lab.root / "done").mkdir()
+        change(lab, "archive", images=then)
+        lab.rooms.storage.look()
+        lab.rooms.interruptions.wake(["disk:done"])
+        lab.run()
+        assert lab.state("A123") is State.DONE
+        assert len(list((lab.root / "done" / "A123").glob("*.dcm"))) == kept
+
+
+def test_samples_that_are_filed_afterwards_go_by_the_new_settings(lab: House) -> None:
+    lab.drop("A123", images=2)
+    lab.run()
+    reload(lab, "archive", images="none")
+    lab.drop("B456", images=2)
+    lab.run()
+    assert [len(list((lab.root / "done" / name).glob("*.dcm"))) for name in ("A123", "B456")] == [2, 0]

@@ -13,6 +13,7 @@ from moichord.attendant import SKIPPED_AT_MOST
 from moichord.conclusion import Conclusion
 from moichord.ending import REMOVED, Ending
 from moichord.pipeline import archive_sample
+from moichord.queue.journal import QueueJournal
 from moichord.queue.requests import require_cancellable
 from moichord.queue.schema import requests, submissions
 from moichord.sample import RECEIPT_NAME, Api, State, Step, Submission
@@ -142,8 +143,11 @@ def sent_whole(lab: House) -> None:
     lab.clock.advance(3600)
 
 
-def decide_done(lab: House, claimed: Submission) -> None:
+def decide_done(lab: House, claimed: Submission, images: str) -> None:
     """What a worker does that has just sent the sample, and finds its place gone."""
+    turns = lab.rooms.turns
+    journal = QueueJournal(lab.database, turns._time, turns._circuits, claimed, lambda: None)
+    journal.advance(Step.ANALYTICS, {}, Step.ARCHIVE, terms=images)
     lab.rooms.endings.conclude(claimed, State.DONE, claimed.folder_name, None, None)
     lab.rooms.transitions.hold(claimed, "the place is gone", "disk:done", None)
 
@@ -157,7 +161,7 @@ def test_a_sample_whose_end_is_decided_is_not_cancelled_any_more(images: str, ke
         assert claimed is not None
         cancel(lab, "S1")
         (request,) = lab.rooms.attendant._desk.requests.open()  # as it was before the worker decided
-        decide_done(lab, claimed)
+        decide_done(lab, claimed, images)
         assert lab.rooms.attendant._carry_out(request) == "it is done"
         assert lab.state("S1") is State.DONE
         assert {path.name for path in (lab.root / "done" / "S1").iterdir()} == {RECEIPT_NAME, *kept}

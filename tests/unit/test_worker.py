@@ -309,7 +309,7 @@ def test_what_was_filed_is_not_removed(lab: House) -> None:
     claimed = lab.rooms.transitions.claim()
     assert claimed is not None
     decided = lab.rooms.endings.conclude(claimed, State.FAILED, "S1", "its own reason", None)
-    lab.rooms.turns._conclusion._moved(decided, "failed", "S1", keep_images=True)
+    lab.rooms.turns._conclusion._moved(decided, "failed", "S1")
     lab.close()
     lab.start()
     lab.run()
