@@ -84,13 +84,11 @@ class FileNumber(TypeDecorator[int]):
 
 tables = MetaData()
 
-facts = (
-    Table(  # single values: schema_version, state_uuid, paused_at, clock_offset, passed_over, boot, copied_at, ...
-        "facts",
-        tables,
-        Column("name", String, primary_key=True),
-        Column("value", JSON, nullable=False),
-    )
+facts = Table(  # single values: schema_version, state_uuid, paused_at, clock_offset, passed_over, boot, copied_at, ...
+    "facts",
+    tables,
+    Column("name", String, primary_key=True),
+    Column("value", JSON, nullable=False),
 )
 
 arrivals = Table(  # folders seen in the inbox and not taken yet
