@@ -1,7 +1,8 @@
 """A changed configuration, taken over while the daemon runs: all of it that can change, or nothing.
 
 Owns the order of a reload and what people are told of it. It must not know single keys (`config` does), nor the rooms
-(they are given the new settings as a whole). No error leaves it: an invalid file leaves everything as it was.
+(they are given the new settings as a whole). No error leaves it that was foreseen: an invalid file leaves everything as
+it was.
 """
 
 import logging
@@ -76,10 +77,10 @@ class Configuration:
             # Before the first use of a new key; the keys before are still in use.
             self._source.set_up_logs(found.settings, {*self._secrets, *found.settings.secrets()})
         except ConfigurationInvalid as error:
-            self._reject(error.problems)
+            self.reject(error.problems)
             return
         except OSError as error:
-            self._reject([f"logging.file: {error.filename or 'the log'} cannot be opened: {error.strerror or error}"])
+            self.reject([f"logging.file: {error.filename or 'the log'} cannot be opened: {error.strerror or error}"])
             return
         adopt(found.settings, clients)
         self.settings, self.clients = found.settings, clients
@@ -99,6 +100,7 @@ class Configuration:
         for client in list(self._known):
             client.close()
 
-    def _reject(self, problems: list[str]) -> None:
+    def reject(self, problems: list[str]) -> None:
+        """Say that the file is not used, until one is; nothing else changes."""
         self._rejected = (self._clock.now(), problems)
         log.error("SIGHUP: the changed configuration is invalid; the one before stays in use: %s", "\n".join(problems))

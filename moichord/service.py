@@ -66,8 +66,7 @@ def serve(
     try:
         service = Service(settings, SystemClock(), source, os.environ)
         handlers = {
-            signal.SIGTERM: service.on_signal,
-            signal.SIGINT: service.on_signal,
+            **dict.fromkeys((signal.SIGTERM, signal.SIGINT), service.on_signal),
             signal.SIGHUP: service.on_hangup,
         }
         previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -151,7 +150,11 @@ class Service:
     def _reload(self, rooms: Rooms) -> None:
         self._hangups_heeded = self._hangups  # before the file is read: a later signal means a later file
         with self._supervision.reloading(), self._pulse.within(RELOAD_SECONDS, "reads the configuration"):
-            self._configuration.reload(rooms.reload)
+            try:
+                self._configuration.reload(rooms.reload)
+            except Exception:  # whatever a file holds: its mistakes must not end the daemon
+                log.exception("SIGHUP: the changed configuration cannot be taken over")
+                self._configuration.reject(["moichord cannot cope with it; the log says with what"])
         self._signals.ring.set()
         self._signals.bell.ring()
 

@@ -36,6 +36,8 @@ class Expression:
             pass  # an empty reply need not suit a function's arguments
         except JMESPathError as error:
             raise Unusable([((), f"{error}")]) from error
+        except RecursionError as error:
+            raise Unusable([((), "is nested too deeply")]) from error
 
     def search(self, reply: object) -> object:
         """What the expression finds in `reply`; None if nothing. Raises ValueUnsuitable."""

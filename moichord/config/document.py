@@ -15,6 +15,7 @@ from moichord.sample import printable
 from moichord.templates import KeyPath
 
 DEPTH_LIMIT = 50
+LONGEST_NUMBER = 100
 VARIABLE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}|(?P<wrong>\$\{[^}]*\}?)")
 TAG = "tag:yaml.org,2002:"
 
@@ -80,6 +81,8 @@ def parse(text: str, environ: Mapping[str, str]) -> Document:
         document.problems.append(Problem(_place(mark), (), f"not YAML: {error.problem}{context}"))
     except yaml.YAMLError as error:
         document.problems.append(Problem(_place_of_character(text, error), (), f"not YAML: {error}".splitlines()[0]))
+    except RecursionError:
+        document.problems.append(Problem(START, (), "not YAML that can be read: it is nested too deeply"))
     else:
         if root is not None:
             document.data = _Construction(document, environ).value(root, ())
@@ -144,6 +147,9 @@ class _Construction:
                 return None
             case "bool":
                 return text.lower() == "true"
+            case "int" if len(text) > LONGEST_NUMBER:
+                self._spoil(node, path, f"is a number of more than {LONGEST_NUMBER} digits")
+                return None
             case "int":
                 return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
             case "float":

@@ -65,7 +65,17 @@ def full_path(value: object) -> Path:
         raise ValueError(f"must be a path, not {shown(value)}")
     if not (PurePosixPath(value).is_absolute() or Path(value).is_absolute()):
         raise ValueError(f"must be a full path, beginning with /, not {shown(value)}")
-    return Path(os.path.normpath(value))
+    return Path(os.path.normpath(_nameable(value)))
+
+
+def _nameable(value: str) -> str:
+    """What a file system can be asked for."""
+    try:
+        if b"\0" not in os.fsencode(value):
+            return value
+    except UnicodeEncodeError as error:
+        raise ValueError(f"contains what no file name can contain: {shown(value)}") from error
+    raise ValueError(f"contains a NUL, which no file name can contain: {shown(value)}")
 
 
 def state_path(value: object) -> Path:
@@ -126,7 +136,7 @@ def name_pattern(value: str) -> str:
     """A file name, or a pattern of file names (`*`, `?`, `[...]`)."""
     if not value or "/" in value:
         raise ValueError(f"must be a file name or a pattern of file names, without folders, not {shown(value)}")
-    return value
+    return _nameable(value)
 
 
 def sample_id_pattern(value: object) -> re.Pattern[str]:
@@ -137,6 +147,8 @@ def sample_id_pattern(value: object) -> re.Pattern[str]:
         pattern = re.compile(value)
     except re.error as error:
         raise ValueError(f"is not a regular expression: {error}") from error
+    except RecursionError as error:
+        raise ValueError("is a regular expression that is nested too deeply") from error
     if "sample_id" not in pattern.groupindex:
         raise ValueError("must contain the group (?P<sample_id>...)")
     return pattern

@@ -152,3 +152,31 @@ def test_many_reloads_during_an_upload_cost_nothing(
 
     daemon.wait_until_done("RELOAD-1")
     assert len(apis.requests.calls(Api.UPLOAD)) == 6
+
+
+@pytest.mark.parametrize("trap", ["notes: " + "[" * 5000, 'logging: {file: "/tmp/a\\0b"}'], ids=["depth", "NUL"])
+def test_a_file_that_no_reader_copes_with_ends_no_daemon(
+    daemon: Daemon, apis: StandInApis, originals: Path, trap: str
+) -> None:
+    daemon.config.write_text(f"{daemon.config.read_text()}\n{trap}\n")
+    reload(daemon, says="the one before stays in use")
+
+    daemon.wait_for(lambda: has_notice(daemon, INVALID), "a notice")
+    sent(daemon, originals, "RELOAD-1")
+
+
+def test_what_nobody_foresaw_in_a_file_ends_no_daemon_and_is_said(
+    make_daemon: MakeDaemon, apis: StandInApis, originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from moichord import reload\n"
+        "def changes(*_):\n    raise ZeroDivisionError('unforeseen')\n"
+        "reload.changes = changes\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    daemon = make_daemon({}).start()
+    reload(daemon, says="the one before stays in use")
+
+    daemon.wait_for(lambda: has_notice(daemon, INVALID, "cannot cope with it"), "a notice")
+    assert "ZeroDivisionError: unforeseen" in daemon.log
+    sent(daemon, originals, "RELOAD-1")
