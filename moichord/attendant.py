@@ -2,7 +2,7 @@
 
 Owns the carrying out of retry and cancel. It must not decide what may be asked (`queue.requests` does). Errors:
 StateUnwritable. A request that makes no sense is answered with the reason; one that a disk or share does not let
-through is said once and tried again, and keeps no other one waiting.
+through is said once and tried again, later from time to time, and keeps neither another one nor a worker waiting.
 """
 
 import logging
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moichord.cancelling import Cancellations
-from moichord.clock import Bell
+from moichord.clock import Bell, Clock
 from moichord.conclusion import Conclusion
-from moichord.ending import CANCELLED
+from moichord.ending import CANCELLED, Ending, as_it_is, of_submission
 from moichord.errors import Hold, Moved, UsageRefused
 from moichord.pulse import Pulse
 from moichord.queue.bulletin import Bulletin
@@ -21,8 +21,8 @@ from moichord.queue.endings import Endings
 from moichord.queue.requests import Request, Requests, reopening, require_cancellable, require_unaltered
 from moichord.queue.rows import IllegalTransition
 from moichord.queue.transitions import Transitions
-from moichord.queue.views import Views
-from moichord.sample import FINISHED, Image, State, Submission, about
+from moichord.queue.views import Detail, Views
+from moichord.sample import FINISHED, Image, State, Step, Submission, about
 from moichord.spool import Spool, kind_of
 from moichord.storage import Storage
 from moichord.way_back import WayBack
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 600.0
 SKIPPED_AT_MOST = 9
 """Looks that may be left out one after the other, because the state has not changed and nothing was left to do."""
+FIRST_DELAY = 2.0
+LONGEST_DELAY = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,15 @@ class Desk:
     images_in: Callable[[Path], Mapping[str, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a disk or share said to a request, after how many tries, and when it is tried again (monotonic seconds)."""
+
+    problem: str = ""
+    tries: int = 0
+    until: float = 0.0
+
+
 class Attendant:
     """Serves the people."""
 
@@ -62,16 +73,18 @@ class Attendant:
         cancellations: Cancellations,
         bulletin: Bulletin,
         bell: Bell,
+        clock: Clock,
         pulse: Pulse,
     ) -> None:
         self._desk = desk
         self._cancellations = cancellations
         self._bulletin = bulletin
         self._bell = bell
+        self._clock = clock
         self._pulse = pulse
         self._claimed: set[str] = set()
         self._begun: set[int] = set()
-        self._said: dict[int, str] = {}
+        self._troubles: dict[int, Trouble] = {}
         self._mark: object = None
         self._skipped = 0
 
@@ -104,16 +117,34 @@ class Attendant:
 
     def _carry_out(self, request: Request) -> str | None:
         """What came of it; None if it is still to be done."""
+        if self._clock.monotonic() < self._troubles.get(request.number, Trouble()).until:
+            return None
         try:
             outcome = self._cancel(request) if request.kind == "cancel" else self._retry(request)
         except (OSError, Hold, Moved) as error:
-            problem = trouble(error)
-            if self._said.get(request.number) != problem:
-                log.error("%s: waits: %s", request.kind, problem, extra=about(request.submission))
-            self._said[request.number] = problem
+            self._wait(request, error)
             return None
-        self._said.pop(request.number, None)
+        self._troubles.pop(request.number, None)
         return outcome
+
+    def _wait(self, request: Request, error: OSError | Hold | Moved) -> None:
+        """Say once what a request waits for; what was only looked at is looked at again at once, all else later.
+
+        A sample that was claimed for it is given back: in its hands others might wait for their turns.
+        """
+        before, problem = self._troubles.get(request.number, Trouble()), trouble(error)
+        if before.problem != problem:
+            log.error("%s: waits: %s", request.kind, problem, extra=about(request.submission))
+        claimed = request.submission.uuid in self._claimed
+        if isinstance(error, Hold) and not claimed:
+            self._troubles[request.number] = Trouble(problem, before.tries)
+            return
+        seconds = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(before.tries, 10))
+        self._troubles[request.number] = Trouble(problem, before.tries + 1, self._clock.monotonic() + seconds)
+        if claimed:
+            held_by = error.held_by if isinstance(error, Hold) else "disk"
+            self._desk.transitions.hold(request.submission, problem, held_by, seconds)
+            self._claimed.discard(request.submission.uuid)
 
     def announce(self, notices: Sequence[str]) -> None:
         """Publish what ails the daemon while it cannot carry anything out yet."""
@@ -135,6 +166,9 @@ class Attendant:
             if not self._cancellations.is_cancelled(submission.uuid):
                 log.info("cancel: asked for; what is being sent is ended first", extra=about(submission))
             self._cancellations.cancel(submission.uuid)
+            ending = _way_out(submission)
+            if not self._desk.conclusion.is_gone(submission):
+                self._desk.storage.require_place(kind_of(ending.outcome))
             if submission.uuid not in self._claimed:
                 submission = self._claimed_for_cancel(submission)
         except IllegalTransition:
@@ -160,31 +194,41 @@ class Attendant:
 
     def _retry(self, request: Request) -> str:
         known = self._desk.views.detail(request.submission.uuid)
-        submission = known.submission
+        submission, step = known.submission, known.submission.step
         try:
-            how = reopening(submission, known.steps, known.images, request.from_step)
-            if self._desk.views.newest(submission.sample_id) != submission:
-                raise UsageRefused(f"A newer submission of {submission.sample_id} has come meanwhile.")
-            self._desk.storage.require_place(kind_of(submission.state))
-            self._require_unaltered(submission, known.images)
-        except UsageRefused as refusal:
-            return f"refused: {refusal.problem}"
-        try:
-            if submission.intent is None:
-                self._desk.endings.reopen(submission, how)
+            if submission.intent == "bring_back":
+                self._desk.storage.require_place(kind_of(submission.state))
+            else:
+                step = self._intend_return(known, request.from_step)
             self._desk.way_back.bring(submission)
         except IllegalTransition:
             return f"refused: {submission.sample_id} has changed meanwhile."
         except UsageRefused as refusal:
             return f"refused: {refusal.problem}"
         self._bell.ring()
-        return f"goes on at {how.from_step}"
+        return f"goes on at {step}"
+
+    def _intend_return(self, known: Detail, from_step: Step | None) -> Step:
+        """From which step it goes on; UsageRefused, or IllegalTransition, where it cannot."""
+        submission = known.submission
+        how = reopening(submission, known.steps, known.images, from_step)
+        if self._desk.views.newest(submission.sample_id) != submission:
+            raise UsageRefused(f"A newer submission of {submission.sample_id} has come meanwhile.")
+        self._desk.storage.require_place(kind_of(submission.state))
+        self._require_unaltered(submission, known.images)
+        self._desk.endings.reopen(submission, how)
+        return how.from_step
 
     def _require_unaltered(self, submission: Submission, images: Sequence[Image]) -> None:
         """Once its upload has begun, a sample goes on with the images that were planned, and no others."""
-        if submission.state is State.DONE or submission.intent is not None:
-            return  # done: no image is sent any more; on its way back: it was looked at before that
+        if submission.state is State.DONE:
+            return  # no image is sent any more
         if not any(image.upload_began for image in images):
             return
         folder = self._desk.spool.finished_folder("failed", submission.place or submission.folder_name, submission.uuid)
         require_unaltered(folder, images, self._desk.images_in(folder))
+
+
+def _way_out(submission: Submission) -> Ending:
+    """How a submission that is to be cancelled ends: as cancelled, unless its end was decided before."""
+    return as_it_is(submission) if submission.intent == "conclude" else of_submission(submission, CANCELLED)

@@ -167,7 +167,7 @@ def furnish(
         *(requests, views, transitions, endings, conclusion, spool, storage, way_back),
         terms.images_in,
     )
-    attendant = Attendant(desk, cancellations, Bulletin(database), signals.bell, pulse)
+    attendant = Attendant(desk, cancellations, Bulletin(database), signals.bell, clock, pulse)
     interruptions, retained = Interruptions(database, clock), Retained(database, clock)
     housekeeping = Housekeeping(storage, interruptions, retained, spool, clock, terms.retention, ring, pulse)
     return Rooms(

@@ -1,5 +1,6 @@
 """What becomes of what people ask for: carried out on the real folders and the real state, or refused by name."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from moichord.attendant import SKIPPED_AT_MOST
+from moichord.attendant import LONGEST_DELAY, SKIPPED_AT_MOST
 from moichord.conclusion import Conclusion
 from moichord.ending import REMOVED, Ending
 from moichord.pipeline import archive_sample
@@ -17,6 +18,7 @@ from moichord.queue.journal import QueueJournal
 from moichord.queue.requests import require_cancellable
 from moichord.queue.schema import requests, submissions
 from moichord.sample import RECEIPT_NAME, Api, State, Step, Submission
+from moichord.spool import Spool
 from tests.builders import write_image
 from tests.house import Called, House, Says, house
 
@@ -302,3 +304,102 @@ def test_an_idle_daemon_asks_for_requests_only_when_the_state_has_changed(monkey
         attendant.look([], {})
         assert asked == [1]
         assert lab.state("A1") is State.CANCELLED
+
+
+# What a disk or share does not let through
+
+
+def all_but(lab: House, first: str) -> list[str]:
+    return [name for name in ("A", "B", "C") if name != first]
+
+
+def test_a_cancel_that_waits_for_a_share_is_in_nobodys_hands_and_keeps_no_turn_from_others(lab: House) -> None:
+    lab.drop("A", "B", "C")
+    suspect = lab.rooms.transitions.claim()
+    assert suspect is not None
+    lab.close()
+    lab.start()
+    (lab.root / "failed").rename(lab.root / "away")
+    cancelled, other = all_but(lab, suspect.sample_id)
+    cancel(lab, cancelled)
+    look(lab)
+    lab.run(10)
+    assert (asked(lab), lab.state(cancelled)) == ([None], State.READY)
+    assert (lab.state(suspect.sample_id), lab.state(other)) == (State.DONE, State.DONE)
+    (lab.root / "away").rename(lab.root / "failed")
+    look(lab)
+    assert (asked(lab), lab.state(cancelled)) == (["it is cancelled"], State.CANCELLED)
+
+
+@pytest.mark.parametrize("broken", ["free_name", "move_out"])
+def test_a_cancel_that_the_disk_refuses_is_given_back_and_tried_again_later_and_later(
+    lab: House, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    lab.drop("S1")
+    tried: list[float] = []
+
+    def refuse(*_: Any) -> Any:
+        tried.append(lab.clock.now())
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as while_broken:
+        while_broken.setattr(Spool, broken, refuse)
+        cancel(lab, "S1")
+        for _ in range(40):
+            look(lab)
+            lab.clock.advance(0.5)
+        assert (asked(lab), lab.state("S1"), lab.newest("S1").held_by) == ([None], State.WAITING, "disk")
+        assert len(tried) == 4, "after 2, 4 and 8 seconds"
+        lab.run(60)
+        assert lab.calls == [], "nothing of it is sent meanwhile"
+    lab.clock.advance(LONGEST_DELAY)
+    look(lab)
+    assert (asked(lab), lab.state("S1")) == (["it is cancelled"], State.CANCELLED)
+
+
+def test_a_full_disk_is_not_filled_again_at_every_look_by_a_sample_that_is_to_come_back(
+    lab: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_sent(lab)
+    copied: list[str] = []
+
+    def fill(_: Spool, *whose: Any) -> None:
+        copied.append(whose[1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as while_full:
+        while_full.setattr(Spool, "bring_back", fill)
+        for _ in range(20):
+            if not asked(lab):
+                retry(lab, "S1")
+            look(lab)
+            lab.clock.advance(0.5)
+        assert (asked(lab), len(copied)) == ([None], 3)
+    lab.clock.advance(LONGEST_DELAY)
+    look(lab)
+    lab.run()
+    assert lab.state("S1") is State.DONE
+
+
+def test_a_return_that_was_intended_goes_on_although_what_had_allowed_it_is_forgotten(
+    lab: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its only image was refused, so that nothing says any more that its upload had begun."""
+    lab.script = refuse_uploads_after(0)
+    lab.drop("S1")
+    lab.run(1)
+    lab.script = lambda _: None
+
+    def fail_once(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as for_once:
+        for_once.setattr(Spool, "bring_back", fail_once)
+        lab.rooms.attendant._desk.requests.ask_retry(lab.newest("S1"), Step.UPLOAD)
+        look(lab)
+    assert (asked(lab), lab.newest("S1").intent) == ([None], "bring_back")
+    lab.clock.advance(LONGEST_DELAY)
+    look(lab)
+    assert (asked(lab), lab.newest("S1").intent) == (["goes on at upload"], None)
+    lab.run()
+    assert lab.state("S1") is State.DONE
