@@ -59,16 +59,13 @@ def serve(
 ) -> None:
     """Run the daemon until SIGTERM or SIGINT; a second one ends the requests in flight as well.
 
-    `lock` is that of the state, where the caller holds it already and releases it afterwards. SIGHUP reloads from
-    `source`.
+    `lock` is that of the state, if the caller holds it already (and releases it). SIGHUP reloads from `source`.
     """
     own = hold(settings.state) if lock is None else None
     try:
         service = Service(settings, SystemClock(), source, os.environ)
-        handlers = {
-            **dict.fromkeys((signal.SIGTERM, signal.SIGINT), service.on_signal),
-            signal.SIGHUP: service.on_hangup,
-        }
+        handlers = dict.fromkeys((signal.SIGTERM, signal.SIGINT), service.on_signal)
+        handlers[signal.SIGHUP] = service.on_hangup
         previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             service.run(adopt_work=adopt_work)
