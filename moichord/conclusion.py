@@ -76,9 +76,12 @@ class Conclusion:
 
     def _move(self, submission: Submission, place: str, ending: Ending) -> None:
         kind = kind_of(ending.outcome)
-        while not self._moved(submission, kind, place):
+        if not self._moved(submission, kind, place):
             place = self._spool.free_name(kind, submission.folder_name, submission.attempt_number)
             submission = self._endings.conclude(submission, ending.outcome, place, ending.reason, ending.remedy)
+            if not self._moved(submission, kind, place):  # the next turn tries another; the daemon may want to stop
+                taken = f"In {kind} another folder has just taken the name {place}, too."
+                raise Hold(taken, held_by="disk", seconds=LOOK_AGAIN_SECONDS)
         self._endings.concluded(submission)
         try:
             self._spool.discard(submission.uuid)

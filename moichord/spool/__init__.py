@@ -3,6 +3,7 @@
     inbox/SAMPLE -> work/UUID/SAMPLE -> done/SAMPLE or failed/SAMPLE
 
     places      where a sample lies, and its moves
+    moving      one folder from one name to another
     preparing   whether the folders can serve, and whose work folder it is
     names       which names a sample may get, and what a folder says of itself
 

@@ -6,7 +6,6 @@ every move may be repeated. DIAGNOSTICS: see the package. After an error each sa
 
 import errno
 import os
-import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,13 +15,11 @@ from typing import Literal
 from moichord import durable
 from moichord.errors import ConfigurationInvalid, Moved, UsageRefused
 from moichord.sample import OWN_FILES, RECEIPT_NAME
+from moichord.spool import moving, preparing
 from moichord.spool import names as naming
-from moichord.spool import preparing
 from moichord.spool.names import Kind, candidates, component, is_there, receipt_owner
 
-_FORBIDDEN = (errno.EACCES, errno.EPERM)
 _GONE = (errno.ENOENT, errno.ENOTDIR)
-_GROUP_MAY_CHANGE = stat.S_IRWXG
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +104,13 @@ class Spool:
         source, target = self.inbox / component(name), self.folder(uuid, name)
         try:
             target.parent.mkdir(0o700, exist_ok=True)
-            _drop_placeholder(source, target)
+            moving.drop_placeholder(source, target)
             if not is_there(target):
                 durable.rename_noreplace(source, target)
         except OSError as error:
             with suppress(OSError):
                 target.parent.rmdir()
-            return NotTaken(_why_not_taken(error), gone=error.errno in _GONE and not is_there(source))
+            return NotTaken(moving.why_not_taken(error), gone=error.errno in _GONE and not is_there(source))
         return None
 
     def folder(self, uuid: str, name: str) -> Path:
@@ -179,9 +176,9 @@ class Spool:
             if not is_there(source):
                 raise Moved(f"{source} is neither in work nor in {root}", remedy="Look for the folder and put it back.")
             if kind == "failed":
-                _open_for_group(source)
-            _drop_placeholder(source, target)
-            missing = _rename_or_copy(source, target, staging=root / f"{durable.TEMPORARY_PREFIX}{uuid}")
+                moving.open_for_group(source)
+            moving.drop_placeholder(source, target)
+            missing = moving.rename_or_copy(source, target, staging=root / f"{durable.TEMPORARY_PREFIX}{uuid}")
         durable.fsync_folder(root)
         if source.parent.exists():
             durable.fsync_folder(source.parent)
@@ -224,11 +221,11 @@ class Spool:
         `UsageRefused` if the folder is gone or is not this submission's any more.
         """
         source, target = self._root(kind) / component(place), self.folder(uuid, name)
-        _drop_placeholder(source, target)
+        moving.drop_placeholder(source, target)
         if not is_there(target):
             self._require_owner(source, uuid)
             target.parent.mkdir(0o700, exist_ok=True)
-            _rename_or_copy(source, target, staging=target.parent / f"{durable.TEMPORARY_PREFIX}{uuid}")
+            moving.rename_or_copy(source, target, staging=target.parent / f"{durable.TEMPORARY_PREFIX}{uuid}")
             for folder in (target.parent, self.work, source.parent):
                 durable.fsync_folder(folder)
         for own in OWN_FILES:
@@ -263,52 +260,3 @@ class Spool:
 
     def _root(self, kind: Kind) -> Path:
         return self.done if kind == "done" else self.failed
-
-
-def _rename_or_copy(source: Path, target: Path, *, staging: Path) -> tuple[str, ...]:
-    """Rename, or across file systems copy under the name `staging` and rename that; the source then stays."""
-    try:
-        durable.rename_noreplace(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-    else:
-        return ()
-    durable.remove_tree(staging)
-    try:
-        missing = durable.copy_tree_verified(source, staging)
-        durable.rename_noreplace(staging, target)
-    except OSError:
-        with suppress(OSError):  # half a copy must not keep a full disk full
-            durable.remove_tree(staging)
-        raise
-    return missing
-
-
-def _drop_placeholder(source: Path, target: Path) -> None:
-    """Beside its source, an empty target is what a rename cut short leaves where the system has no renameat2."""
-    if is_there(source):
-        with suppress(OSError):
-            target.rmdir()
-
-
-def _open_for_group(folder: Path) -> None:
-    """Let technicians take the sample back: the group may change its folders, files keep their permissions."""
-    for here, _, _ in os.walk(folder):
-        wanted = stat.S_IMODE(os.stat(here).st_mode) | _GROUP_MAY_CHANGE
-        # Under systemd's RestrictSUIDSGID nobody may set a folder's setgid bit, not even to what it is.
-        for mode in (wanted, wanted & 0o777):
-            with suppress(PermissionError):  # a folder of the scanner's own user; its files can be taken all the same
-                os.chmod(here, mode)
-                break
-
-
-def _why_not_taken(error: OSError) -> str:
-    if error.errno in _FORBIDDEN:
-        return (
-            "moichord may not rename this folder: it belongs to another user. "
-            "Ask for group write permission in the inbox (see the README, Samba)"
-        )
-    if error.errno == errno.EBUSY:
-        return "this folder is in use: close the programs that have it open, or unmount what is mounted in it"
-    return f"moichord cannot take this folder: {error.strerror}"
