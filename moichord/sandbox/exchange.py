@@ -90,6 +90,8 @@ class Exchange(BaseHTTPRequestHandler):
                 complete=arrived.length == length,
             )
             received = self.server.endpoints.understood(received, arrived.body)
+            if received.complete:
+                self.server.log.came_whole(api)
             if received.complete and self.server.pause(api):
                 self._carry_out(received, arrived.body, fault or self.server.faults.on_request(received))
             else:

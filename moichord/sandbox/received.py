@@ -87,6 +87,7 @@ class RequestLog:
         self._entries: list[Received] = []
         self._in_flight: Counter[Api] = Counter()
         self._most: Counter[Api] = Counter()
+        self._whole: Counter[Api] = Counter()
         self._changed = threading.Condition(threading.RLock())
 
     def close(self) -> None:
@@ -98,6 +99,12 @@ class RequestLog:
         with self._changed:
             self._in_flight[api] += 1
             self._most[api] = max(self._most[api], self._in_flight[api])
+            self._changed.notify_all()
+
+    def came_whole(self, api: Api) -> None:
+        """The body of a request has been read to its end; it is not answered yet."""
+        with self._changed:
+            self._whole[api] += 1
             self._changed.notify_all()
 
     def record(self, received: Received) -> None:
@@ -137,6 +144,11 @@ class RequestLog:
         """Requests that have arrived at `api` and whose answer is not decided yet."""
         with self._changed:
             return self._in_flight[api]
+
+    def whole(self, api: Api) -> int:
+        """Requests to `api` that have come to the end of their bodies so far, answered or not."""
+        with self._changed:
+            return self._whole[api]
 
     def most_at_once(self, api: Api) -> int:
         """The highest number of requests that were in flight at `api` together."""

@@ -167,7 +167,7 @@ def test_after_a_kill_while_an_answer_is_waited_for_the_same_request_is_made_aga
 ) -> None:
     apis.hold(api)
     samples.drop(original, daemon.inbox)
-    apis.requests.wait_for(lambda log: log.in_flight(api) == 1)
+    apis.requests.wait_for(lambda log: log.whole(api) == 1)
     daemon.kill()
     apis.mend()
     apis.requests.wait_for(lambda log: log.in_flight(api) == 0)
