@@ -95,6 +95,7 @@ class Intake:
 
     def restore(self) -> None:
         """Take up what an earlier process remembered of the receiving samples."""
+        self._taker.restore()
         self._recorded = self._arrivals.load()
         self._seen_at = self._clock.monotonic()
         monotonic, now = self._clock.monotonic(), self._clock.now()

@@ -30,6 +30,10 @@ class Taker:
         self.problem: str | None = None
         """Why nothing more is taken at present, for people."""
 
+    def restore(self) -> None:
+        """A start may have been hindered in finishing the takings that an earlier run had begun."""
+        self.unfinished = bool(self._arrivals.intended())
+
     def blocked(self, folder_name: str) -> str | None:
         """Why this folder is not to be tried now: it could not be renamed a short while ago."""
         until, problem = self._blocked.get(folder_name, (0.0, None))
