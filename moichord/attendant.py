@@ -216,7 +216,7 @@ class Attendant:
             raise UsageRefused(f"A newer submission of {submission.sample_id} has come meanwhile.")
         self._desk.storage.require_place(kind_of(submission.state))
         self._require_unaltered(submission, known.images)
-        self._desk.endings.reopen(submission, how)
+        self._desk.way_back.begin(submission, how)
         return how.from_step
 
     def _require_unaltered(self, submission: Submission, images: Sequence[Image]) -> None:

@@ -1,13 +1,14 @@
 """The way out of work: receipt, move, final state. Each part can be repeated after a crash.
 
 Owns the order in which a submission ends: intent, receipt in the folder, images deleted if so configured, one rename,
-result, the rest of work removed; and the end of one whose folder somebody removed from work. It must not decide how a
-submission ends (`ending`). Errors: OSError and Moved when a folder cannot be moved, Hold while nothing can be moved
-there (the intent stands, and the submission is brought to its place later), StateUnwritable.
+the rest of work out of the way, result, that rest removed; and the end of one whose folder somebody removed from work.
+It must not decide how a submission ends (`ending`). Errors: OSError and Moved when a folder cannot be moved, Hold
+while nothing can be moved there (the intent stands, and the submission is brought to its place later),
+StateUnwritable.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from moichord import durable
 from moichord.ending import DONE, Ending, as_it_is, of_submission, without_folder
@@ -82,13 +83,21 @@ class Conclusion:
             if not self._moved(submission, kind, place):  # the next turn tries another; the daemon may want to stop
                 taken = f"In {kind} another folder has just taken the name {place}, too."
                 raise Hold(taken, held_by="disk", seconds=LOOK_AGAIN_SECONDS)
+        # Before the result: once that stands, a retry may bring a folder of the same name into work.
+        retired = self._cleared(submission, self._spool.retire)
         self._endings.concluded(submission)
+        if retired:
+            self._cleared(submission, self._spool.remove_retired)
+        self._tell(submission, ending)
+
+    def _cleared(self, submission: Submission, clear: Callable[[str], None]) -> bool:
         try:
-            self._spool.discard(submission.uuid)
+            clear(submission.uuid)
         except OSError as error:
             said = "%s; what is left of it in work is removed at the next start"
             log.warning(said, error.strerror, extra=about(submission, submission.step))
-        self._tell(submission, ending)
+            return False
+        return True
 
     def _tell(self, submission: Submission, ending: Ending) -> None:
         level = logging.INFO if ending == DONE else logging.WARNING
@@ -116,8 +125,9 @@ class Conclusion:
         if submission.outcome is State.DONE:
             (folder / FAILED_NAME).unlink(missing_ok=True)
         else:
-            begun = submission.step is Step.ARCHIVE
-            updated = updated_already(folder, known.images) if begun else ()
+            # Once all is stored a filing may have begun, also one whose step a retry has forgotten since.
+            stored = all(image.acknowledged_at is not None for image in known.images if image.to_send)
+            updated = updated_already(folder, known.images) if stored else ()
             durable.replace_text(folder / FAILED_NAME, failed_text(known.submission, known.images, updated))
         durable.replace_text(folder / RECEIPT_NAME, receipt_text(receipt(known.submission, known.steps, known.images)))
         filing = known.steps.get(Step.ARCHIVE)

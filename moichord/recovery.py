@@ -16,6 +16,7 @@ DIAGNOSTICS, one sentence per case, logged:
     the same, but its images are all sent      -> others go before; it does not fail
     half-written files in its folder           -> removed; they are written anew
     in work what lies in done or failed        -> removed from work
+    in work what has ended and lies nowhere    -> left, and named
     in work what no submission knows           -> removed if it is empty; else left, and named
 """
 
@@ -32,7 +33,7 @@ from moichord.queue.interruptions import Interruptions
 from moichord.queue.timekeeping import boot_of_machine
 from moichord.queue.transitions import Transitions
 from moichord.sample import FINISHED, SENT_WHOLE, State, Submission, about, printable
-from moichord.spool import Spool
+from moichord.spool import Spool, kind_of
 from moichord.way_back import WayBack
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def _finish_taking(submission: Submission, arrivals: Arrivals, spool: Spool) -> 
     if not places:
         _tell(submission, "was to be taken, but the folder is gone: the taking is withdrawn")
         arrivals.withdraw(submission, "the folder was gone before it could be taken")
-        spool.discard(submission.uuid)
+        spool.discard_empty(submission.uuid)
         return
     # Repeating is right in both cases: a sample that was moved is made durable, one that was not is moved.
     refusal = spool.take([(submission.folder_name, submission.uuid)])[submission.uuid]
@@ -152,6 +153,7 @@ def _set_aside(submission: Submission, interruptions: Interruptions, endings: En
 
 
 def _clear_work(endings: Endings, spool: Spool) -> None:
+    _clear_retired(spool)
     left = spool.orphans()
     known = {submission.uuid: submission for submission in endings.known(left)}
     for uuid in left:
@@ -159,9 +161,31 @@ def _clear_work(endings: Endings, spool: Spool) -> None:
         if submission is None:
             _clear_unknown(uuid, spool)
         elif submission.state in FINISHED and submission.intent is None:
-            _tell(submission, f"is {submission.state}: what is left of it in work is removed")
             with _hindrance_told(submission):
-                spool.discard(uuid)
+                _clear_ended(submission, spool)
+
+
+def _clear_retired(spool: Spool) -> None:
+    for uuid in spool.retired():
+        try:
+            spool.remove_retired(uuid)
+        except OSError as error:
+            log.error("what is left in work of %s, which was filed, cannot be removed: %s", uuid, error.strerror)
+
+
+def _clear_ended(submission: Submission, spool: Spool) -> None:
+    filed = submission.place is not None and spool.arrived(kind_of(submission.state), submission.uuid, submission.place)
+    if filed:
+        _tell(submission, f"is {submission.state}: what is left of it in work is removed")
+        spool.discard(submission.uuid)
+    elif not spool.discard_empty(submission.uuid):
+        log.error(
+            "is %s, but its folder is still in work (%s) and lies nowhere else: it stays there. Move it into the inbox "
+            "to have it sent again, or delete it",
+            submission.state,
+            submission.uuid,
+            extra=about(submission),
+        )
 
 
 def _clear_unknown(uuid: str, spool: Spool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from moichord.errors import UsageRefused
-from moichord.queue.endings import Endings
+from moichord.queue.endings import Endings, Reopening
 from moichord.sample import Submission
 from moichord.spool import Spool, kind_of
 
@@ -21,9 +21,18 @@ class WayBack:
         self._spool = spool
         self._manifest_of = manifest_of
 
+    def begin(self, submission: Submission, how: Reopening) -> None:
+        """Intend the return of `submission`, which has ended.
+
+        What its filing left in work is removed first, for it would be taken for what is brought back.
+        """
+        self._spool.finished_folder(kind_of(submission.state), _place(submission), submission.uuid)
+        self._spool.discard(submission.uuid)
+        self._endings.reopen(submission, how)
+
     def bring(self, submission: Submission) -> None:
         """Bring `submission`, whose return is intended, into work, ready to go on."""
-        kind, place = kind_of(submission.state), submission.place or submission.folder_name
+        kind, place = kind_of(submission.state), _place(submission)
         try:
             self._spool.bring_back(kind, place, submission.uuid, submission.folder_name)
         except UsageRefused:
@@ -33,3 +42,7 @@ class WayBack:
         folder = self._spool.folder(submission.uuid, submission.folder_name)
         files = self._spool.files(submission.uuid, submission.folder_name)
         self._endings.reopened(submission, self._manifest_of(folder), files)
+
+
+def _place(submission: Submission) -> str:
+    return submission.place or submission.folder_name

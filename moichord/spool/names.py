@@ -133,9 +133,10 @@ def is_there(path: Path) -> bool:
     return True
 
 
-def orphans(work: Path) -> tuple[str, ...]:
-    """The UUIDs that have a folder in work."""
-    return tuple(sorted(path.name for path in work.iterdir() if _is_uuid(path.name)))
+def orphans(work: Path, prefix: str = "") -> tuple[str, ...]:
+    """The UUIDs that, behind `prefix`, are the name of a folder in work."""
+    names = (path.name.removeprefix(prefix) for path in work.iterdir() if path.name.startswith(prefix))
+    return tuple(sorted(name for name in names if _is_uuid(name)))
 
 
 def _is_uuid(name: str) -> bool:

@@ -89,7 +89,7 @@ class Spool:
         """Move inbox/NAME to work/UUID/NAME for each (name, UUID), all durable together when this returns.
 
         Gives for each UUID None, or why the folder stayed. A sample that was moved before is fine. `OSError` leaves
-        only if what was moved could not be made durable: then repeat.
+        if what was moved could not be made durable, or nobody can say whether it was moved: then repeat.
         """
         results = {uuid: self._take_one(name, uuid) for name, uuid in chosen}
         taken = [uuid for uuid, refusal in results.items() if refusal is None]
@@ -108,9 +108,12 @@ class Spool:
             if not is_there(target):
                 durable.rename_noreplace(source, target)
         except OSError as error:
+            there = is_there(source)
+            if is_there(target) and not there:
+                return None  # a share carried it out, and its answer was lost
             with suppress(OSError):
                 target.parent.rmdir()
-            return NotTaken(moving.why_not_taken(error), gone=error.errno in _GONE and not is_there(source))
+            return NotTaken(moving.why_not_taken(error), gone=error.errno in _GONE and not there)
         return None
 
     def folder(self, uuid: str, name: str) -> Path:
@@ -188,10 +191,38 @@ class Spool:
         """Whether PLACE holds this submission, by its receipt."""
         return receipt_owner(self._root(kind) / component(place)) == uuid
 
+    def retire(self, uuid: str) -> None:
+        """Take what is left in work of a submission that lies elsewhere from its name, whole; nothing left is fine.
+
+        `remove_retired` removes it. A name of work that holds a sample therefore always holds all of it, and what
+        comes back under that name meanwhile is not removed with it.
+        """
+        folder, retired = self.work / component(uuid), self._retired(uuid)
+        if is_there(folder) and not self._is_dropped(folder):
+            durable.remove_tree(retired)
+            durable.rename_noreplace(folder, retired)
+
+    @staticmethod
+    def _is_dropped(folder: Path) -> bool:
+        """Drop a folder that is empty, as most are, their sample having been renamed."""
+        with suppress(OSError):
+            folder.rmdir()
+            return True
+        return False
+
+    def remove_retired(self, uuid: str) -> None:
+        """Remove what `retire` has left, durably."""
+        durable.remove_tree(self._retired(uuid))
+        durable.fsync_folder(self.work)
+
+    def retired(self) -> tuple[str, ...]:
+        """The UUIDs of which something retired is still in work."""
+        return naming.orphans(self.work, durable.TEMPORARY_PREFIX)
+
     def discard(self, uuid: str) -> None:
         """Remove what is left in work of a submission that lies elsewhere, durably; nothing left is fine."""
-        durable.remove_tree(self.work / component(uuid))
-        durable.fsync_folder(self.work)
+        self.retire(uuid)
+        self.remove_retired(uuid)
 
     def discard_empty(self, uuid: str) -> bool:
         """Remove a folder of work that holds nothing; False, and it stays, if it does hold something."""
@@ -257,6 +288,9 @@ class Spool:
         else:
             problem = f"{folder} was altered: its {RECEIPT_NAME} is that of another submission"
         raise UsageRefused(problem, remedy="Drop the sample into the inbox again as a new submission.")
+
+    def _retired(self, uuid: str) -> Path:
+        return self.work / f"{durable.TEMPORARY_PREFIX}{component(uuid)}"
 
     def _root(self, kind: Kind) -> Path:
         return self.done if kind == "done" else self.failed
