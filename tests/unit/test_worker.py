@@ -11,7 +11,7 @@ import pytest
 from moichord.ending import REMOVED, REPEATED_IN_VAIN, UNFORESEEN
 from moichord.errors import StateUnwritable
 from moichord.pipeline import archive_sample
-from moichord.sample import FAILED_NAME, RECEIPT_NAME, Api, State, Step, Submission, analytics_key
+from moichord.sample import FAILED_NAME, RECEIPT_NAME, Api, Image, State, Step, Submission, analytics_key
 from tests.house import Called, House, Says, house
 
 
@@ -353,3 +353,30 @@ def test_what_carries_its_new_tags_already_is_said_where_filing_fails_in_the_mid
     told = (lab.root / "failed" / "S1" / FAILED_NAME).read_text().splitlines()
     at = told.index("Its filing had begun: 2 of the images in this folder carry their new tags already:")
     assert told[at + 1 : at + 4] == ["    0.dcm", "    1.dcm", "All else is as it was received."]
+
+
+def test_what_carries_its_new_tags_is_also_said_when_a_retry_has_forgotten_that_filing_had_begun(
+    lab: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay = archive_sample.lay
+
+    def break_off(folder: Path, image: Image, *arguments: Any, **named: Any) -> str:
+        if image.relative_path == "1.dcm":
+            raise archive_sample.changed_while_sent(image.relative_path)
+        return lay(folder, image, *arguments, **named)
+
+    with monkeypatch.context() as while_broken:
+        while_broken.setattr(archive_sample, "lay", break_off)
+        lab.drop("S1", images=2)
+        lab.run(1)
+    lab.script = lambda called: Says(503) if called.api is Api.ANALYTICS else None
+    asking = lab.rooms.attendant._desk.requests
+    asking.ask_retry(lab.newest("S1"), Step.ANALYTICS)
+    lab.rooms.attendant.look([], {})
+    lab.run(5)
+    asking.ask_cancel(lab.newest("S1"))
+    lab.rooms.attendant.look([], {})
+    assert lab.state("S1") is State.CANCELLED
+    told = (lab.root / "failed" / "S1" / FAILED_NAME).read_text().splitlines()
+    at = told.index("Its filing had begun: 1 of the images in this folder carry their new tags already:")
+    assert told[at + 1] == "    0.dcm"
