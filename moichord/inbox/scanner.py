@@ -33,6 +33,11 @@ AGAIN_EVERY = 6
 """Scans after which a file that may become complete is read again, though nothing shows that it has changed: what came
 between two looks at the clock that stamps it does not show."""
 
+LONGEST_PATH = 3000
+"""Bytes from the sample's folder on. A longer path cannot be opened once work or done stand before it: Linux takes 4096
+in all (PATH_MAX)."""
+
+_SHOWN = 60
 _PREAMBLE_BYTES = 128  # DICOM PS3.10 7.1: a preamble, then "DICM"
 _DICOMDIR = "dicomdir"  # DICOM PS3.10 8.6: the name of the directory record, which is no image
 
@@ -193,7 +198,10 @@ class _Reading:
                     if self._count > self._rules.max_files:
                         self._limit_broken(f"it holds more than {self._rules.max_files} files and folders")
                         return
-                    if entry.is_dir(follow_symlinks=False):
+                    if len(os.fsencode(prefix + entry.name)) > LONGEST_PATH:
+                        path = printable(prefix + entry.name)[:_SHOWN]
+                        self._limit_broken(f"the path {path}... is longer than {LONGEST_PATH} bytes: shorten its names")
+                    elif entry.is_dir(follow_symlinks=False):
                         self._read_below(descriptor, entry.name, prefix, depth + 1, temporary)
                     else:
                         self._read_entry(descriptor, entry, prefix, temporary)

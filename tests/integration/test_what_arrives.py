@@ -5,6 +5,7 @@ become complete is seen waiting; then it is started again with a short `incomple
 """
 
 import json
+import os
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -318,3 +319,32 @@ def test_a_growing_image_is_waited_for_until_it_is_whole(make_daemon: Callable[.
 def seen_with(daemon: Daemon, size: int) -> bool:
     arrival = daemon.arrival(GOOD)
     return arrival is not None and arrival.size == size and arrival.reason.startswith("still arriving: image.dcm is ")
+
+
+def test_a_sample_whose_paths_nothing_can_open_fails_by_itself(
+    make_daemon: Callable[..., Daemon], apis: StandInApis, originals: Path
+) -> None:
+    daemon = make_daemon().start()
+    folder = samples.small_sample(originals / "LONG-1")
+    _bury(folder / "image-0.dcm", below=folder, levels=16)
+    folder.rename(daemon.inbox / "LONG-1")
+    samples.drop(samples.small_sample(originals / GOOD), daemon.inbox)
+
+    daemon.wait_until_done(GOOD)
+    told = failure_of(daemon.wait_until_failed("LONG-1"))
+    assert "is longer than 3000 bytes: shorten its names" in told
+    assert apis.requests.calls(Api.UPLOAD)
+    assert not [call for call in apis.requests.calls(Api.UPLOAD) if call.is_about("LONG-1")]
+
+
+def _bury(file: Path, below: Path, levels: int) -> None:
+    """A copy of `file`, so deep that its path is longer than any call takes (PATH_MAX)."""
+    descriptor = os.open(below, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d" * 250, dir_fd=descriptor)
+        deeper = os.open("d" * 250, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = deeper
+    with open("x" * 240 + ".dcm", "xb", opener=lambda name, flags: os.open(name, flags, dir_fd=descriptor)) as copy:
+        copy.write(file.read_bytes())
+    os.close(descriptor)

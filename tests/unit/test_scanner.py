@@ -384,6 +384,20 @@ def test_too_many_files_and_too_deep_folders_doom_the_sample_without_being_read(
     assert seen.doomed == ("a/b/c lies deeper than 2 folders",)
 
 
+def test_a_path_that_could_not_be_opened_from_work_or_done_is_over_the_limits(
+    inbox: Path, sample: Path, reader: Reader
+) -> None:
+    below = sample
+    for _ in range(11):
+        below /= "d" * 249
+        below.mkdir()
+    (below / "whole.dcm").write_bytes(WHOLE)
+    assert look(inbox, reader).doomed == ()
+    (below / f"{'x' * 247}.dcm").write_bytes(WHOLE)
+    (problem,) = look(inbox, reader).doomed
+    assert problem == f"the path {'d' * 60}... is longer than 3000 bytes: shorten its names"
+
+
 def test_a_sample_keeps_its_manifest_when_its_folder_is_renamed(inbox: Path, sample: Path, reader: Reader) -> None:
     (sample / "deep").mkdir()
     (sample / "deep" / "a.dcm").write_bytes(WHOLE)
