@@ -4,13 +4,20 @@ Owns the order in which a finished submission comes back, once that is intended.
 Errors: UsageRefused if its folder is gone or altered (it then stays as it had ended), OSError, StateUnwritable.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from moichord.errors import UsageRefused
 from moichord.queue.endings import Endings, Reopening
-from moichord.sample import Submission
+from moichord.sample import Submission, about
 from moichord.spool import Spool, kind_of
+
+log = logging.getLogger(__name__)
+
+CHANGED_MEANWHILE = """This folder was changed while its sample was brought back for a retry.
+The retry goes on with what lay here before. To send what was added, drop this folder into the inbox.
+"""
 
 
 class WayBack:
@@ -38,7 +45,9 @@ class WayBack:
         except UsageRefused:
             self._endings.stay_out(submission)
             raise
-        self._spool.delete(kind, place, submission.uuid)
+        stays = self._spool.clear_way_back(kind, place, submission.uuid, submission.folder_name, CHANGED_MEANWHILE)
+        if stays is not None:
+            log.warning("%s/%s was changed while it was brought back: it stays", kind, stays, extra=about(submission))
         folder = self._spool.folder(submission.uuid, submission.folder_name)
         files = self._spool.files(submission.uuid, submission.folder_name)
         self._endings.reopened(submission, self._manifest_of(folder), files)

@@ -24,7 +24,7 @@ from moichord.durable.files import (
     replace_text,
 )
 from moichord.durable.lock import Lock
-from moichord.durable.trees import copy_tree_verified, remove_leftovers, remove_tree, sync_tree
+from moichord.durable.trees import copy_tree_verified, holds_all, remove_leftovers, remove_tree, sync_tree
 
 __all__ = [
     "TEMPORARY_PREFIX",
@@ -34,6 +34,7 @@ __all__ = [
     "copy_tree_verified",
     "fsync_file",
     "fsync_folder",
+    "holds_all",
     "kind_of",
     "open_flags",
     "open_regular",

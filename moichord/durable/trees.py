@@ -10,6 +10,8 @@ import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Container
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -28,14 +30,23 @@ from moichord.durable.files import (
 
 _BUFFER_BYTES = 1 << 20
 _FEW_FILES = 8
+_NEVER_COPIED = ("a socket", "a device")
+_COARSEST_MTIME_NS = 2_000_000_000
 
 
-def copy_tree_verified(source: Path, destination: Path) -> tuple[str, ...]:
+def _go_on() -> None:
+    """Nothing stops a copy."""
+
+
+def copy_tree_verified(
+    source: Path, destination: Path, check_stop: Callable[[], None] = _go_on
+) -> tuple[str, ...]:
     """Copy a folder to a new name, all of it on the disk and read back before this returns.
 
     Files are synced, then folders from the bottom up; every file is read again and its SHA-256 compared. Times of
     change (ns) and permissions are kept. Symbolic links and pipes are made anew, never followed. Returns what could
-    not be made there (sockets, devices), one sentence each. `destination` must not exist.
+    not be made there (sockets, devices), one sentence each. `destination` must not exist. `check_stop` is called before each
+    block that is copied or read back: what it raises ends the copy.
     """
     missing: list[str] = []
     folders: list[tuple[str, str]] = []
@@ -50,7 +61,7 @@ def copy_tree_verified(source: Path, destination: Path) -> tuple[str, ...]:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append((entry.path, target))
                 elif entry.is_file(follow_symlinks=False):
-                    _copy_file(entry.path, target)
+                    _copy_file(entry.path, target, check_stop)
                 elif not _copied_special(entry, target):
                     what = kind_of(entry.stat(follow_symlinks=False).st_mode)
                     missing.append(f"{os.path.relpath(entry.path, source)} is {what} and was not copied")
@@ -59,9 +70,41 @@ def copy_tree_verified(source: Path, destination: Path) -> tuple[str, ...]:
     return tuple(missing)
 
 
-def _copy_file(source: str, target: str) -> None:
+def holds_all(copy: Path, source: Path, *, but: Container[str] = ()) -> bool:
+    """Whether every file of `source` lies in `copy` under the same name, with its size and time of change.
+
+    The names in `but` do not count at the top. Contents are not compared: for what `copy_tree_verified` has made, and
+    somebody may have added to since. Times may differ by what the coarsest file system (FAT) cuts off.
+    """
+    for here, _, names in os.walk(source, onerror=_raise):
+        relative = os.path.relpath(here, source)
+        for name in names:
+            if relative == os.curdir and name in but:
+                continue
+            wanted = os.lstat(os.path.join(here, name))
+            if kind_of(wanted.st_mode) not in _NEVER_COPIED and not _is_copy(copy / relative / name, wanted):
+                return False
+    return True
+
+
+def _is_copy(path: Path, wanted: os.stat_result) -> bool:
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if stat.S_IFMT(found.st_mode) != stat.S_IFMT(wanted.st_mode):
+        return False
+    late = abs(found.st_mtime_ns - wanted.st_mtime_ns) >= _COARSEST_MTIME_NS
+    return not stat.S_ISREG(wanted.st_mode) or (found.st_size == wanted.st_size and not late)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _copy_file(source: str, target: str, check_stop: Callable[[], None]) -> None:
     with open_regular(source, single_link=False) as old, open(target, "xb", buffering=0) as new:
-        wanted = _copied(old, new)
+        wanted = _copied(old, new, check_stop)
         status = os.fstat(old.fileno())
         os.chmod(target, stat.S_IMODE(status.st_mode) & 0o777)
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -69,16 +112,18 @@ def _copy_file(source: str, target: str) -> None:
         if hasattr(os, "posix_fadvise"):  # what is compared shall come from the disk, not from memory
             os.posix_fadvise(new.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     with open_regular(target) as copy:
-        if hashlib.file_digest(copy, "sha256").digest() != wanted:
+        if _copied(copy, None, check_stop) != wanted:
             raise OSError(errno.EIO, "the copy reads back differently from its source", target)
 
 
-def _copied(old: FileIO, new: FileIO) -> bytes:
+def _copied(old: FileIO, new: FileIO | None, check_stop: Callable[[], None]) -> bytes:
+    """Copy `old` to `new`, or only read it; the SHA-256 of what was read."""
     digest = hashlib.sha256()
     while piece := old.read(_BUFFER_BYTES):
+        check_stop()
         digest.update(piece)
         rest = memoryview(piece)
-        while rest:
+        while rest and new is not None:
             rest = rest[new.write(rest) :]
     return digest.digest()
 

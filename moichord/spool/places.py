@@ -14,7 +14,7 @@ from typing import Literal
 
 from moichord import durable
 from moichord.errors import ConfigurationInvalid, Moved, UsageRefused
-from moichord.sample import OWN_FILES, RECEIPT_NAME
+from moichord.sample import FAILED_NAME, OWN_FILES, RECEIPT_NAME
 from moichord.spool import moving, preparing
 from moichord.spool import names as naming
 from moichord.spool.names import Kind, candidates, component, is_there, receipt_owner
@@ -30,9 +30,16 @@ class NotTaken:
     gone: bool = False
 
 
+def _go_on() -> None:
+    """Nothing stops a copy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """The folders as configured, for the state with this UUID; `lock` is what its daemon holds while it runs."""
+    """The folders as configured, for the state with this UUID; `lock` is what its daemon holds while it runs.
+
+    `check_stop` raises Stopped when a copy to another file system is to be left; the sample then lies where it lay.
+    """
 
     inbox: Path
     work: Path
@@ -40,6 +47,7 @@ class Spool:
     failed: Path
     state_uuid: str
     lock: Path | None = None
+    check_stop: Callable[[], None] = _go_on
 
     # Start-up
 
@@ -181,7 +189,8 @@ class Spool:
             if kind == "failed":
                 moving.open_for_group(source)
             moving.drop_placeholder(source, target)
-            missing = moving.rename_or_copy(source, target, staging=root / f"{durable.TEMPORARY_PREFIX}{uuid}")
+            staging = root / f"{durable.TEMPORARY_PREFIX}{uuid}"
+            missing = moving.rename_or_copy(source, target, staging=staging, check_stop=self.check_stop)
         durable.fsync_folder(root)
         if source.parent.exists():
             durable.fsync_folder(source.parent)
@@ -248,20 +257,42 @@ class Spool:
     def bring_back(self, kind: Kind, place: str, uuid: str, name: str) -> None:
         """Move a finished sample back into work, without moichord's own files, so that it can be continued.
 
-        From another file system it is copied; `delete` removes the source once the caller has committed. Raises
-        `UsageRefused` if the folder is gone or is not this submission's any more.
+        From another file system it is copied; `clear_way_back` then removes the source. Raises `UsageRefused` if the
+        folder is gone or is not this submission's any more.
         """
         source, target = self._root(kind) / component(place), self.folder(uuid, name)
         moving.drop_placeholder(source, target)
         if not is_there(target):
             self._require_owner(source, uuid)
             target.parent.mkdir(0o700, exist_ok=True)
-            moving.rename_or_copy(source, target, staging=target.parent / f"{durable.TEMPORARY_PREFIX}{uuid}")
+            staging = target.parent / f"{durable.TEMPORARY_PREFIX}{uuid}"
+            moving.rename_or_copy(source, target, staging=staging, check_stop=self.check_stop)
             for folder in (target.parent, self.work, source.parent):
                 durable.fsync_folder(folder)
         for own in OWN_FILES:
             (target / own).unlink(missing_ok=True)
         durable.fsync_folder(target)
+
+    def clear_way_back(self, kind: Kind, place: str, uuid: str, name: str, explanation: str) -> str | None:
+        """Delete what was brought back as a copy from done/PLACE or failed/PLACE, if the copy in work holds all of it.
+
+        Else somebody has put more there meanwhile: it stays, belongs to no submission any more, and says `explanation`
+        in its FAILED text. Returns the name that it then lies under.
+        """
+        root = self._root(kind)
+        leaving = root / f"{durable.TEMPORARY_PREFIX}{component(uuid)}"  # nobody adds to it under this name
+        if not is_there(leaving) and self.arrived(kind, uuid, place):
+            durable.rename_noreplace(root / place, leaving)
+        if not is_there(leaving) or durable.holds_all(self.folder(uuid, name), leaving, but=OWN_FILES):
+            self.delete(kind, place, uuid)
+            return None
+        durable.replace_text(leaving / FAILED_NAME, explanation)
+        (leaving / RECEIPT_NAME).unlink(missing_ok=True)
+        durable.fsync_folder(leaving)
+        stays = next(name for name in candidates(place, 1) if not is_there(root / name))
+        durable.rename_noreplace(leaving, root / stays)
+        durable.fsync_folder(root)
+        return stays
 
     def delete(self, kind: Kind, place: str, uuid: str) -> bool:
         """Delete done/PLACE or failed/PLACE if its receipt is this submission's; say whether it was deleted."""

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -472,3 +473,60 @@ def test_many_files_are_synced_with_their_file_system_or_else_one_by_one(
     monkeypatch.setattr("moichord.durable.trees._synced_whole", lambda _: False)  # a system without that call
     durable.sync_tree(tmp_path)
     assert len(synced) == 20 + 1
+
+
+def add_a_file(source: Path) -> None:
+    (source / "deep" / "two").write_bytes(b"two")
+
+
+def add_a_link(source: Path) -> None:
+    (source / "two").symlink_to("one")
+
+
+def lengthen(source: Path) -> None:
+    path = source / "deep" / "one"
+    status = path.stat()
+    path.write_bytes(b"longer")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def write_anew(source: Path) -> None:
+    status = (source / "deep" / "one").stat()
+    os.utime(source / "deep" / "one", ns=(status.st_atime_ns, status.st_mtime_ns + 3_000_000_000))
+
+
+def exchange(source: Path) -> None:
+    (source / "deep" / "one").unlink()
+    (source / "deep" / "one").symlink_to("elsewhere")
+
+
+def leave(source: Path) -> None:
+    """Nothing has changed."""
+
+
+def add_what_does_not_count(source: Path) -> None:
+    (source / "receipt").write_text("a paper")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.path.relpath(source / "socket"))
+
+
+def take_out(source: Path) -> None:
+    (source / "deep" / "one").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "whole"),
+    [
+        *((leave, True), (add_what_does_not_count, True), (take_out, True)),
+        *((add_a_file, False), (add_a_link, False), (lengthen, False), (write_anew, False), (exchange, False)),
+    ],
+)
+def test_a_copy_holds_all_of_its_source_until_somebody_adds_to_that(
+    tmp_path: Path, change: Callable[[Path], None], whole: bool
+) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    (source / "deep").mkdir(parents=True)
+    (source / "deep" / "one").write_bytes(b"one")
+    durable.copy_tree_verified(source, copy)
+    change(source)
+    assert durable.holds_all(copy, source, but=["receipt"]) is whole
