@@ -17,12 +17,16 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found about one thing; `remedy` says how to mend it, unless it is ok."""
+    """What was found about one thing; `remedy` says how to mend it, unless it is ok.
+
+    `exit_code` is what the check ends with if this has failed: that with which the daemon would.
+    """
 
     name: str
     result: Result
     text: str
     remedy: str | None = None
+    exit_code: int = 1
 
 
 def ok(name: str, text: str) -> Finding:
@@ -33,5 +37,5 @@ def warning(name: str, text: str, remedy: str) -> Finding:
     return Finding(name, Result.WARNING, text, remedy)
 
 
-def failed(name: str, text: str, remedy: str) -> Finding:
-    return Finding(name, Result.FAILED, text, remedy)
+def failed(name: str, text: str, remedy: str, exit_code: int = 1) -> Finding:
+    return Finding(name, Result.FAILED, text, remedy, exit_code)

@@ -210,7 +210,7 @@ def _database(state: Path) -> Finding:
     except StateOutdated as error:
         return warning("state", error.problem, error.remedy or "Restart the daemon.")
     except MoichordError as error:
-        return failed("state", error.problem, error.remedy or "Check `state`.")
+        return failed("state", error.problem, error.remedy or "Check `state`.", error.exit_code)
     except OSError as error:
         return failed("state", f"{state}: {error.strerror}.", "Run this check as the user that moichord runs as.")
     finally:

@@ -102,7 +102,7 @@ def _next(made: "Made", entrance: Entrance) -> Iterable[str]:
 def check(entrance: Entrance, offline: bool, as_json: bool, accept_folders: bool) -> int:
     """Test the configuration and everything that will be used, without causing work.
 
-    Exit code 78 if the configuration is wrong, 1 if something else would fail.
+    Exit code 78 if the configuration or the state cannot be used, 1 if something else would fail.
     """
     from moichord import checks, logs
     from moichord.checks import Finding, Result
@@ -128,7 +128,7 @@ def check(entrance: Entrance, offline: bool, as_json: bool, accept_folders: bool
         print_json(_report(findings))
     else:
         _print(findings, entrance, offline=offline)
-    return 1 if any(finding.result is Result.FAILED for finding in findings) else 0
+    return max((finding.exit_code for finding in findings if finding.result is Result.FAILED), default=0)
 
 
 def _report(findings: "list[Finding]") -> dict[str, object]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from moichord.queue.schema import SCHEMA_VERSION
 from moichord.sample import Api
 from tests.builders import write_image
 from tests.lifecycle.installation import (
@@ -298,6 +299,25 @@ def test_installing_again_changes_nothing(service: Installation, machine: Machin
     assert before[1] == machine.says("find", "/opt/moichord", "/etc/moichord", "-newer", "/etc/hostname", "-ls")
 
 
+def test_a_version_that_cannot_read_the_state_is_refused_before_anything_changes(
+    service: Installation, machine: Machine, checkout: Path
+) -> None:
+    """As when one goes back to a version whose state is older."""
+    release, pid = machine.says("readlink", "/opt/moichord/current"), pid_of(machine, UNIT)
+    with (checkout / "moichord" / "__init__.py").open("a") as file:
+        file.write("# an older version\n")
+    schema_version(machine, 99)
+    try:
+        refused = service.install(may_fail=True)
+    finally:
+        schema_version(machine, SCHEMA_VERSION)
+    assert refused.returncode == 1
+    assert "has schema version 99" in refused.stderr
+    assert "Install " in refused.stderr
+    assert machine.says("readlink", "/opt/moichord/current") == release
+    assert pid_of(machine, UNIT) == pid
+
+
 def test_an_upgrade_restarts_what_runs_but_only_if_it_accepts_the_settings(
     service: Installation, machine: Machine, checkout: Path
 ) -> None:
@@ -321,6 +341,29 @@ def test_an_upgrade_restarts_what_runs_but_only_if_it_accepts_the_settings(
     assert len(machine.says("ls", "/opt/moichord/releases").split()) == 2
 
 
+def test_one_instance_is_retired_alone(service: Installation, machine: Machine) -> None:
+    machine.run("systemctl", "start", "moichord@north.service")
+    pid = pid_of(machine, UNIT)
+    said = service.install("--uninstall", "--instance", "north").stdout
+    for stays in ("/etc/moichord/north.yaml", "/var/lib/moichord/north", "/srv/moichord/north"):
+        assert f"  {stays}\n" in said
+        assert machine.run("test", "-e", stays, may_fail=True).returncode == 0
+    assert not is_active(machine, "moichord@north.service")
+    assert "moichord@north" not in machine.says("bash", "-c", "ls /etc/systemd/system/*.wants/")
+    assert "moichord@south.service" in machine.says("bash", "-c", "ls /etc/systemd/system/*.wants/")
+    assert is_active(machine, UNIT)
+    assert pid_of(machine, UNIT) == pid
+    assert "Nothing had to be changed" in service.install("--uninstall", "--instance", "north").stdout
+
+
+def test_uninstalling_leaves_what_others_put_beside_it(service: Installation, machine: Machine) -> None:
+    machine.write("/opt/moichord/notes/upgrade.txt", "the administrator's own\n")
+    said = service.install("--uninstall", "--dry-run").stdout
+    assert "rm -rf /opt/moichord/releases" in said
+    assert "rm -rf /opt/moichord\n" not in said
+    machine.run("rm", "-r", "/opt/moichord/notes")
+
+
 def test_uninstalling_leaves_data_and_removes_the_rest(service: Installation, machine: Machine) -> None:
     said = service.install("--uninstall").stdout
     assert machine.property(UNIT, "LoadState") == "not-found"
@@ -333,6 +376,14 @@ def test_uninstalling_leaves_data_and_removes_the_rest(service: Installation, ma
     for stays in ("/etc/moichord", "/var/lib/moichord", "/srv/moichord", "the user"):
         assert stays in said
     assert "Nothing had to be removed." in service.install("--uninstall").stdout
+
+
+def schema_version(machine: Machine, version: int) -> None:
+    program = (
+        "import sqlite3, sys; state = sqlite3.connect('/var/lib/moichord/state.db'); "
+        "state.execute('update facts set value = ? where name = ?', (sys.argv[1], 'schema_version')); state.commit()"
+    )
+    machine.run("/opt/moichord/current/bin/python", "-c", program, str(version))
 
 
 def log_of(machine: Machine, *fields: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from moichord.cli import main
 from moichord.config import load_whereabouts
+from moichord.queue.database import Database
 from moichord.sandbox.stand_in import StandInApis
 
 Said = pytest.CaptureFixture[str]
@@ -128,6 +130,24 @@ def test_check_of_a_wrong_configuration_is_78_with_every_mistake(here: Path, cap
         assert finding["result"] == "failed"
         assert finding["text"] in told
     assert {"moichord.yaml:2:1", "moichord.yaml:3:22"} <= {one["text"].split(": ")[0] for one in findings}
+
+
+def test_check_of_a_state_that_the_daemon_would_refuse_is_78_as_the_daemon_is(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    main(["init", "--folders", "trial"])
+    state = here / "trial" / "state" / "state.db"
+    database = Database(state)
+    database.open()
+    database.close()
+    with sqlite3.connect(state) as changed:
+        changed.execute("update facts set value = '99' where name = 'schema_version'")
+    changed.close()
+    with StandInApis() as apis:
+        set_environment(monkeypatch, apis)
+        assert main(["check", "--offline"]) == 78
+    assert "has schema version 99" in capsys.readouterr().out
+    assert main(["run"]) == 78
 
 
 def test_no_key_is_shown_by_a_check(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
