@@ -30,6 +30,11 @@ class Cancellations:
         """Whether a submission at `step` is to end as cancelled; not in the middle of its filing, which is the last."""
         return step is not Step.ARCHIVE and self.is_cancelled(uuid)
 
+    def check_stop(self) -> None:
+        """Raise Stopped once the whole daemon is to stop."""
+        if self.stopping.is_set():
+            raise Stopped("the daemon is stopping")
+
     def why_stop(self, uuid: str, step: Step) -> str | None:
         """Why a submission at `step` is to be left now, if it is."""
         if self.ends(uuid, step):

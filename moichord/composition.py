@@ -135,14 +135,15 @@ def furnish(
     pulse = pulse or Pulse(clock)
     folders = settings.folders
     lock = lock_file_of(settings.state.absolute())
-    spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid, lock)
+    sending = Sending(cancellations := Cancellations(signals.stopping))
+    stop = cancellations.check_stop
+    spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid, lock, stop)
     circuits, owner, time = Circuits(clock), str(os.getpid()), Timekeeper(clock)
     arrivals, requests, views = Arrivals(database, clock), Requests(database, clock), Views(database)
     transitions = Transitions(database, time, circuits, owner)
     endings = Endings(database, clock, circuits, owner)
     storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours, Mounts(database), free)
     conclusion = Conclusion(endings, views, spool, storage)
-    sending = Sending(cancellations := Cancellations(signals.stopping))
     pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers)
     terms, listing = Terms(settings), watching.lister(settings)
     doorbell, ring = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer), signals.bell.ring

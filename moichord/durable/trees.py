@@ -10,8 +10,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Container
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -38,15 +37,13 @@ def _go_on() -> None:
     """Nothing stops a copy."""
 
 
-def copy_tree_verified(
-    source: Path, destination: Path, check_stop: Callable[[], None] = _go_on
-) -> tuple[str, ...]:
+def copy_tree_verified(source: Path, destination: Path, check_stop: Callable[[], None] = _go_on) -> tuple[str, ...]:
     """Copy a folder to a new name, all of it on the disk and read back before this returns.
 
     Files are synced, then folders from the bottom up; every file is read again and its SHA-256 compared. Times of
     change (ns) and permissions are kept. Symbolic links and pipes are made anew, never followed. Returns what could
-    not be made there (sockets, devices), one sentence each. `destination` must not exist. `check_stop` is called before each
-    block that is copied or read back: what it raises ends the copy.
+    not be made there (sockets, devices), one sentence each. `destination` must not exist. `check_stop` is called
+    before each block that is copied or read back: what it raises ends the copy.
     """
     missing: list[str] = []
     folders: list[tuple[str, str]] = []

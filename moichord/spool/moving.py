@@ -1,16 +1,18 @@
 """One folder from one name to another: by one rename or, across file systems, by a verified copy under its own name.
 
 Owns how that is done, and what is said where a system refuses it. It must not know which folder belongs where. Errors:
-`FileExistsError` where the new name is taken, `NamesCollide`, any other `OSError`. The old name stays after an error.
+`FileExistsError` where the new name is taken, `NamesCollide`, any other `OSError`, Stopped. The old name stays then.
 """
 
 import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from moichord import durable
+from moichord.errors import Stopped
 from moichord.sample import printable
 from moichord.spool.names import is_there
 
@@ -22,10 +24,14 @@ class NamesCollide(OSError):
     """Two names in the folder are one to the file system that it is copied to."""
 
 
-def rename_or_copy(source: Path, target: Path, *, staging: Path) -> tuple[str, ...]:
+def go_on() -> None:
+    """Nothing stops a copy."""
+
+
+def rename_or_copy(source: Path, target: Path, staging: Path, check_stop: Callable[[], None]) -> tuple[str, ...]:
     """Rename, or across file systems copy under the name `staging` and rename that; the source then stays.
 
-    Returns what a copy could not hold, a sentence each.
+    Returns what a copy could not hold, a sentence each. `check_stop` raises Stopped when a copy is to be left.
     """
     try:
         durable.rename_noreplace(source, target)
@@ -36,18 +42,18 @@ def rename_or_copy(source: Path, target: Path, *, staging: Path) -> tuple[str, .
         return ()
     durable.remove_tree(staging)
     try:
-        missing = _copied(source, staging)
+        missing = _copied(source, staging, check_stop)
         durable.rename_noreplace(staging, target)
-    except OSError:
+    except (OSError, Stopped):
         with suppress(OSError):  # half a copy must not keep a full disk full
             durable.remove_tree(staging)
         raise
     return missing
 
 
-def _copied(source: Path, staging: Path) -> tuple[str, ...]:
+def _copied(source: Path, staging: Path, check_stop: Callable[[], None]) -> tuple[str, ...]:
     try:
-        return durable.copy_tree_verified(source, staging)
+        return durable.copy_tree_verified(source, staging, check_stop)
     except FileExistsError as error:
         name = printable(os.path.basename(os.fsdecode(error.filename or "")))
         said = (

@@ -6,7 +6,7 @@ every move may be repeated. DIAGNOSTICS: see the package. After an error each sa
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +30,6 @@ class NotTaken:
     gone: bool = False
 
 
-def _go_on() -> None:
-    """Nothing stops a copy."""
-
-
 @dataclass(frozen=True, slots=True)
 class Spool:
     """The folders as configured, for the state with this UUID; `lock` is what its daemon holds while it runs.
@@ -47,7 +43,7 @@ class Spool:
     failed: Path
     state_uuid: str
     lock: Path | None = None
-    check_stop: Callable[[], None] = _go_on
+    check_stop: Callable[[], None] = moving.go_on
 
     # Start-up
 
@@ -189,8 +185,7 @@ class Spool:
             if kind == "failed":
                 moving.open_for_group(source)
             moving.drop_placeholder(source, target)
-            staging = root / f"{durable.TEMPORARY_PREFIX}{uuid}"
-            missing = moving.rename_or_copy(source, target, staging=staging, check_stop=self.check_stop)
+            missing = moving.rename_or_copy(source, target, root / f"{durable.TEMPORARY_PREFIX}{uuid}", self.check_stop)
         durable.fsync_folder(root)
         if source.parent.exists():
             durable.fsync_folder(source.parent)
@@ -266,7 +261,7 @@ class Spool:
             self._require_owner(source, uuid)
             target.parent.mkdir(0o700, exist_ok=True)
             staging = target.parent / f"{durable.TEMPORARY_PREFIX}{uuid}"
-            moving.rename_or_copy(source, target, staging=staging, check_stop=self.check_stop)
+            moving.rename_or_copy(source, target, staging, self.check_stop)
             for folder in (target.parent, self.work, source.parent):
                 durable.fsync_folder(folder)
         for own in OWN_FILES:
