@@ -97,10 +97,11 @@ def test_a_stop_is_heeded_between_two_images_that_are_archived(lab: House, monke
     assert len(lab.calls_to(Api.UPLOAD)) == 3
 
 
+@pytest.mark.parametrize("verb", ["retire", "remove_retired"])
 def test_what_stays_in_work_of_a_finished_sample_takes_nothing_from_its_end(
-    lab: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    lab: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, verb: str
 ) -> None:
-    monkeypatch.setattr(type(lab.rooms.spool), "discard", raises(OSError(16, "Device or resource busy"), 1))
+    monkeypatch.setattr(type(lab.rooms.spool), verb, raises(OSError(16, "Device or resource busy"), 1))
     lab.drop("S1")
     assert lab.rooms.turns.take_one() is None
     assert lab.state("S1") is State.DONE
@@ -136,7 +137,7 @@ def receipt(folder: Path) -> dict[str, Any]:
 
 def ask_again(lab: House) -> None:
     lab.rooms.attendant._desk.requests.ask_retry(lab.newest("S1"), Step.ANALYTICS)
-    lab.rooms.attendant.look([], {})
+    lab.rooms.attendant.look()
 
 
 def refused(called: Called) -> Says | None:
@@ -183,7 +184,7 @@ def test_and_where_that_is_cancelled(lab: House) -> None:
     lab.run()
     ask_again(lab)
     lab.rooms.attendant._desk.requests.ask_cancel(lab.newest("S1"))
-    lab.rooms.attendant.look([], {})
+    lab.rooms.attendant.look()
     now = lab.newest("S1")
     assert (now.state, now.reason) == (State.DONE, f"{REPEATED_IN_VAIN} Cancelled by request.")
     assert (lab.root / "done" / "S1").is_dir()
@@ -372,10 +373,10 @@ def test_what_carries_its_new_tags_is_also_said_when_a_retry_has_forgotten_that_
     lab.script = lambda called: Says(503) if called.api is Api.ANALYTICS else None
     asking = lab.rooms.attendant._desk.requests
     asking.ask_retry(lab.newest("S1"), Step.ANALYTICS)
-    lab.rooms.attendant.look([], {})
+    lab.rooms.attendant.look()
     lab.run(5)
     asking.ask_cancel(lab.newest("S1"))
-    lab.rooms.attendant.look([], {})
+    lab.rooms.attendant.look()
     assert lab.state("S1") is State.CANCELLED
     told = (lab.root / "failed" / "S1" / FAILED_NAME).read_text().splitlines()
     at = told.index("Its filing had begun: 1 of the images in this folder carry their new tags already:")
