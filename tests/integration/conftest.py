@@ -1,6 +1,7 @@
 """What the integration tests share: the stand-in APIs, a daemon beside them, a real Orthanc for all tests together."""
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from moichord.sandbox.received import Received
 from moichord.sandbox.stand_in import StandInApis
 from tests.integration import orthanc as orthanc_server
+from tests.integration import samples
 from tests.integration.daemon import Daemon, daemons
 
 RECORD = {
@@ -18,6 +20,7 @@ RECORD = {
 }
 
 MakeDaemon = Callable[..., Daemon]
+NOBODY = "http://127.0.0.1:9/"  # discard (RFC 863): hardly anybody listens there
 
 
 @pytest.fixture
@@ -49,6 +52,25 @@ def make_daemon(tmp_path: Path, apis: StandInApis) -> Iterator[MakeDaemon]:
 def daemon(make_daemon: MakeDaemon) -> Daemon:
     """A running daemon with the quick settings."""
     return make_daemon().start()
+
+
+@pytest.fixture
+def another_is_taken(tmp_path: Path, originals: Path) -> Iterator[Callable[[], None]]:
+    """Returns once a daemon beside, with the same pace, has taken a whole sample that came now.
+
+    What another one has not taken by then, it does not take: no clock says that.
+    """
+    names = (f"BESIDE-{number}" for number in count(1))
+    nobody = dict.fromkeys(("MD_URL", "U_URL", "A_URL"), NOBODY) | dict.fromkeys(("MD_KEY", "U_KEY", "A_KEY"), "key")
+    with daemons(tmp_path, nobody) as make:
+        beside: Daemon = make(name="beside").start()
+
+        def wait() -> None:
+            name = next(names)
+            samples.drop(samples.small_sample(originals / name, images=1), beside.inbox)
+            beside.wait_for(lambda: beside.submissions(name), f"{name} to be taken")
+
+        yield wait
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Real images, a real image server, the daemon as a process: dropped folders arrive, complete and unaltered."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from moichord.sandbox.received import Received
 from moichord.sandbox.stand_in import StandInApis
 from tests.integration import judges, samples
 from tests.integration.conftest import MakeDaemon
-from tests.integration.daemon import SETTLE_SECONDS, Daemon, receipt_of
+from tests.integration.daemon import Daemon, receipt_of
 from tests.integration.orthanc import Orthanc
 
 pytestmark = pytest.mark.needs("Orthanc", "dcmdump")
@@ -56,7 +55,7 @@ def house(make_daemon: MakeDaemon, apis: StandInApis, orthanc: Orthanc) -> House
     return start
 
 
-def dropped_slowly(daemon: Daemon, original: Path) -> None:
+def dropped_slowly(daemon: Daemon, original: Path, another_is_taken: Callable[[], None]) -> None:
     """In pieces, each seen by a scan; now and then nothing comes for longer than the settle time."""
     pieces = 0
 
@@ -70,7 +69,7 @@ def dropped_slowly(daemon: Daemon, original: Path) -> None:
 
         daemon.wait_for(seen, f"{written} bytes to be seen in the inbox")
         if pieces % 7 == 1:
-            time.sleep(4 * SETTLE_SECONDS)  # the scanner itself is slow here; nothing is waited for
+            another_is_taken()  # the scanner itself is slow here
         arrival = daemon.arrival(original.name)
         newest = max(folder.iterdir(), key=lambda path: path.name)
         assert arrival is not None, "taken while a file was still being written"
@@ -82,14 +81,14 @@ def dropped_slowly(daemon: Daemon, original: Path) -> None:
     assert pieces >= 2 * len(list(original.iterdir()))
 
 
-def renamed_in_whole(daemon: Daemon, original: Path) -> None:
+def renamed_in_whole(daemon: Daemon, original: Path, _another_is_taken: Callable[[], None]) -> None:
     samples.drop(original, daemon.inbox)
 
 
-def with_a_ready_marker(daemon: Daemon, original: Path) -> None:
+def with_a_ready_marker(daemon: Daemon, original: Path, another_is_taken: Callable[[], None]) -> None:
     def look(folder: Path) -> None:
         daemon.wait_for(lambda: daemon.arrival(original.name), "the folder to be seen")
-        time.sleep(4 * SETTLE_SECONDS)  # all files lie there, unchanged; only the marker is missing
+        another_is_taken()  # all files lie there, unchanged; only the marker is missing
         arrival = daemon.arrival(original.name)
         assert arrival is not None, "taken without its marker"
         assert arrival.reason == f"waiting for {MARKER}"
@@ -107,13 +106,14 @@ WAYS = [
 @pytest.mark.parametrize(("sample_id", "drop", "watch"), WAYS)
 def test_real_images_arrive_with_their_tags_and_their_pixels_untouched(
     sample_id: str,
-    drop: Callable[[Daemon, Path], None],
+    drop: Callable[[Daemon, Path, Callable[[], None]], None],
     watch: dict[str, Any],
     house: House,
     apis: StandInApis,
     orthanc: Orthanc,
     originals: Path,
     listeners: list[Callable[[Received], None]],
+    another_is_taken: Callable[[], None],
     tmp_path: Path,
 ) -> None:
     original = samples.real_sample(originals / sample_id)
@@ -122,7 +122,7 @@ def test_real_images_arrive_with_their_tags_and_their_pixels_untouched(
     held_at_analytics = held_when_analytics_is_called(listeners, orthanc, patient_id)
     daemon = house(**watch)
 
-    drop(daemon, original)
+    drop(daemon, original, another_is_taken)
     folder = daemon.wait_until_done(sample_id)
 
     arrived = judges.by_uid(orthanc.files_of(patient_id))

@@ -1,8 +1,7 @@
 """What the configuration changes about where samples lie and when they are taken."""
 
 import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from moichord.sample import Api, State
 from moichord.sandbox.stand_in import StandInApis
 from tests.integration import judges, samples
 from tests.integration.conftest import MakeDaemon
-from tests.integration.daemon import SETTLE_SECONDS, Daemon, receipt_of
+from tests.integration.daemon import Daemon, receipt_of
 
 SAMPLE = "SET-1"
 
@@ -96,14 +95,14 @@ def test_a_ready_marker_replaces_the_waiting_but_not_the_completeness(make_daemo
 
 
 def test_without_its_mount_marker_the_share_counts_as_gone_and_nothing_is_taken(
-    make_daemon: MakeDaemon, apis: StandInApis, original: Path
+    make_daemon: MakeDaemon, apis: StandInApis, original: Path, another_is_taken: Callable[[], None]
 ) -> None:
     daemon = make_daemon({"watch": {"mount_marker": ".mounted"}})
     samples.drop(original, daemon.inbox)
     marker, gone = daemon.inbox / ".mounted", "the share is gone: .mounted is missing"
     daemon.start(says=gone)
     daemon.wait_for(lambda: is_noticed(daemon, gone), "status to say so")
-    time.sleep(4 * SETTLE_SECONDS)  # long enough to have been taken; nothing is waited for
+    another_is_taken()
     assert (daemon.inbox / SAMPLE).exists()
     assert len(apis.requests) == 0
 
@@ -115,7 +114,7 @@ def test_without_its_mount_marker_the_share_counts_as_gone_and_nothing_is_taken(
     marker.unlink()
     daemon.wait_for(lambda: is_noticed(daemon, gone), "the share to be missed again")
     samples.drop(original, daemon.inbox)
-    time.sleep(4 * SETTLE_SECONDS)
+    another_is_taken()
     assert len(daemon.submissions(SAMPLE)) == 1
     marker.touch()
     daemon.wait_until_done(SAMPLE, attempt=2)

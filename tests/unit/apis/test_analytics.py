@@ -30,6 +30,14 @@ def test_a_reply_need_not_be_json(body: bytes, kept: str | None) -> None:
         assert trigger(server).reply == kept
 
 
+@pytest.mark.parametrize("content_type", ["text/html", "nonsense", ""])
+def test_what_type_an_answer_claims_to_be_of_means_nothing(content_type: str) -> None:
+    with FaultServer(answering(200, b'{"status": "queued"}', {"Content-Type": content_type})) as server:
+        assert trigger(server) == Reply(200, {"status": "queued"})
+    with FaultServer(answering(200, b"queued", {"Content-Type": "application/json"})) as server:
+        assert trigger(server) == Reply(200, "queued")
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [(404, ApiOutage), (403, ApiOutage), (501, ApiOutage), (202, ApiRefusal), (409, ApiRefusal), (500, ApiTransient)],

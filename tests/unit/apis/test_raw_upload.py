@@ -56,6 +56,14 @@ def test_an_accepted_status_means_stored(status: int, reply: bytes, kept: object
     assert upload(status, reply) == Stored(status, kept)
 
 
+@pytest.mark.parametrize("content_type", ["text/html", "application/dicom", "nonsense", ""])
+def test_what_type_an_answer_claims_to_be_of_means_nothing(content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    assert upload(200, b'{"ok": true}', headers=headers, success_test=lambda reply: reply["ok"]).reply == {"ok": True}
+    assert upload(200, b"<html>stored</html>", headers=headers) == Stored(200, "<html>stored</html>")
+    assert upload(200, b"<html>stored</html>", headers={"Content-Type": "application/json"}).status == 200
+
+
 @pytest.mark.parametrize(("status", "reply"), [(409, b""), (409, b"exists"), (200, ALREADY)])
 @pytest.mark.parametrize("why", ["maybe_stored", "accept_already_stored"])
 def test_already_stored_is_success_when_we_may_have_stored_it_or_it_is_accepted(
