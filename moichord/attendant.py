@@ -1,4 +1,4 @@
-"""Once a second: what people asked for is carried out, and what the daemon knows is published.
+"""Twice a second: what people asked for is carried out.
 
 Owns the carrying out of retry and cancel. It must not decide what may be asked (`queue.requests` does). Errors:
 StateUnwritable. A request that makes no sense is answered with the reason; one that a disk or share does not let
@@ -6,6 +6,7 @@ through is said once and tried again, later from time to time, and keeps neither
 """
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,8 @@ from moichord.cancelling import Cancellations
 from moichord.clock import Bell, Clock
 from moichord.conclusion import Conclusion
 from moichord.ending import CANCELLED, Ending, as_it_is, of_submission
-from moichord.errors import Hold, Moved, UsageRefused
+from moichord.errors import Hold, Moved, Stopped, UsageRefused
 from moichord.pulse import Pulse
-from moichord.queue.bulletin import Bulletin
 from moichord.queue.endings import Endings
 from moichord.queue.requests import Request, Requests, reopening, require_cancellable, require_unaltered
 from moichord.queue.rows import IllegalTransition
@@ -30,6 +30,8 @@ from moichord.worker import trouble
 
 log = logging.getLogger(__name__)
 
+ATTENTION_SECONDS = 0.5
+ATTENDING_SECONDS = 60.0
 ANSWER_SECONDS = 600.0
 SKIPPED_AT_MOST = 9
 """Looks that may be left out one after the other, because the state has not changed and nothing was left to do."""
@@ -71,14 +73,12 @@ class Attendant:
         self,
         desk: Desk,
         cancellations: Cancellations,
-        bulletin: Bulletin,
         bell: Bell,
         clock: Clock,
         pulse: Pulse,
     ) -> None:
         self._desk = desk
         self._cancellations = cancellations
-        self._bulletin = bulletin
         self._bell = bell
         self._clock = clock
         self._pulse = pulse
@@ -88,17 +88,21 @@ class Attendant:
         self._mark: object = None
         self._skipped = 0
 
-    def look(self, notices: Sequence[str], sending: Mapping[str, int]) -> None:
-        """Carry out what was asked since the last look, and publish what `Bulletin.publish` says."""
-        try:
-            mark = self._desk.views.mark()
-            if mark is None or mark != self._mark or self._skipped >= SKIPPED_AT_MOST:
-                self._mark, self._skipped = None, 0
-                self._mark = None if self._carry_out_all() else mark
-            else:
-                self._skipped += 1
-        finally:
-            self._bulletin.publish(notices, sending)
+    def run(self, stopping: threading.Event) -> None:
+        """Look until stopping."""
+        while not stopping.is_set():
+            with self._pulse.within(ATTENDING_SECONDS, "carries out requests"):
+                self.look()
+            self._clock.wait(stopping, ATTENTION_SECONDS)
+
+    def look(self) -> None:
+        """Carry out what was asked since the last look."""
+        mark = self._desk.views.mark()
+        if mark is None or mark != self._mark or self._skipped >= SKIPPED_AT_MOST:
+            self._mark, self._skipped = None, 0
+            self._mark = None if self._carry_out_all() else mark
+        else:
+            self._skipped += 1
 
     def _carry_out_all(self) -> bool:
         """Whether there was anything to carry out, which may not be done yet."""
@@ -124,6 +128,8 @@ class Attendant:
         except (OSError, Hold, Moved) as error:
             self._wait(request, error)
             return None
+        except Stopped:
+            return None  # the next start goes on with it
         self._troubles.pop(request.number, None)
         return outcome
 
@@ -145,10 +151,6 @@ class Attendant:
             held_by = error.held_by if isinstance(error, Hold) else "disk"
             self._desk.transitions.hold(request.submission, problem, held_by, seconds)
             self._claimed.discard(request.submission.uuid)
-
-    def announce(self, notices: Sequence[str]) -> None:
-        """Publish what ails the daemon while it cannot carry anything out yet."""
-        self._bulletin.publish(notices, {})
 
     def _cancel(self, request: Request) -> str | None:
         """Stop it and move it to failed, unless its end is decided; None while a worker still has it in hand."""

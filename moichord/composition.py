@@ -61,6 +61,7 @@ class Rooms:
     intake: Intake
     doorbell: Doorbell
     attendant: Attendant
+    bulletin: Bulletin
     sending: Sending
     pool: UploadPool
     turns: Turns
@@ -168,12 +169,12 @@ def furnish(
         *(requests, views, transitions, endings, conclusion, spool, storage, way_back),
         terms.images_in,
     )
-    attendant = Attendant(desk, cancellations, Bulletin(database), signals.bell, clock, pulse)
+    attendant = Attendant(desk, cancellations, signals.bell, clock, pulse)
     interruptions, retained = Interruptions(database, clock), Retained(database, clock)
     housekeeping = Housekeeping(storage, interruptions, retained, spool, clock, terms.retention, ring, pulse)
     return Rooms(
         *(spool, arrivals, transitions, interruptions, endings, storage, housekeeping, intake, doorbell),
-        *(attendant, sending, pool, turns, workers, way_back, terms.manifest_of, views),
+        *(attendant, Bulletin(database), sending, pool, turns, workers, way_back, terms.manifest_of, views),
         *(page, _reloading(adopt, terms, interruptions)),
     )
 

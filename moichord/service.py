@@ -4,7 +4,8 @@ Owns the lock of the state and the life of the threads (`composition` wires the 
 must not know what the rooms do. Errors: StateInUse, StateUnwritable, StateUnusable, ForeignFolder, ConfigurationInvalid
 at start; afterwards nothing: what a thread raises is logged with its traceback, and the thread begins anew.
 
-    main thread    attendant: requests of people, once a second; reload
+    main thread    signals, reload; publishes what ails the daemon, and what is on its way
+    attendant      requests of people
     intake         the inbox
     housekeeping   the disks, and what is old enough to be deleted
     worker-N       one submission at a time each
@@ -49,8 +50,7 @@ log = logging.getLogger(__name__)
 ATTENTION_SECONDS = 0.5
 RESTART_SECONDS = 5.0
 HEED_SIGNALS_SECONDS = 0.1
-ATTENDING_SECONDS = 60.0
-RELOAD_SECONDS = 60.0
+PUBLISHING_SECONDS = RELOAD_SECONDS = 60.0
 TRIES_FOR_THE_LOCK = 5
 
 
@@ -189,7 +189,7 @@ class Service:
             if problem != said:
                 log.error("%s; waiting for it", problem)
                 said = problem
-            rooms.attendant.announce([problem, *self._configuration.notices])
+            rooms.bulletin.publish([problem, *self._configuration.notices], {})
             self._supervision.show(f"waiting: {problem}")
             self._supervision.ready()
             if self._rest(self._configuration.settings.watch.scan_interval, rooms):
@@ -215,6 +215,7 @@ class Service:
         signals = self._signals
         rooms.doorbell.start()
         threads = [self._thread("intake", lambda: rooms.intake.run(signals.ring, signals.stopping))]
+        threads += [self._thread("attendant", lambda: rooms.attendant.run(signals.stopping))]
         threads += [self._thread("housekeeping", lambda: rooms.housekeeping.run(signals.stopping, self._interval))]
         threads += [self._thread(f"worker-{number}", worker.work) for number, worker in enumerate(rooms.workers)]
         if self._supervision.listened_to:
@@ -230,21 +231,20 @@ class Service:
         log.info("moichord has stopped")
 
     def _attend(self, rooms: Rooms) -> None:
-        """Serve the people until a signal comes."""
+        """Publish how it stands until a signal comes."""
         rest = 0.0
         while not self._rest(rest, rooms):
             if not self._supervision.listened_to:
                 self._supervision.tick()
+            rest = RESTART_SECONDS
             try:
-                with self._pulse.within(ATTENDING_SECONDS, "carries out requests"):
-                    rooms.attendant.look(self._notices(rooms), rooms.sending.by_submission())
+                with self._pulse.within(PUBLISHING_SECONDS, "publishes how it stands"):
+                    rooms.bulletin.publish(self._notices(rooms), rooms.sending.by_submission())
                 rest = ATTENTION_SECONDS
             except StateUnwritable as error:
-                self._say_once("attendant", error)
-                rest = RESTART_SECONDS
+                self._say_once("main", error)
             except Exception:
-                log.exception("a request could not be carried out; it is tried again")
-                rest = RESTART_SECONDS
+                log.exception("how it stands could not be published; tried again")
 
     def _notices(self, rooms: Rooms) -> list[str]:
         own = [*rooms.page.notices, *self._supervision.notices(), *self._configuration.notices]

@@ -189,7 +189,8 @@ class House:
         return self.newest(sample_id).state
 
     def sentences(self) -> list[Sentence]:
-        self.rooms.attendant.look([*self.rooms.storage.notices, *self.rooms.intake.notices], {})
+        self.rooms.attendant.look()
+        self.rooms.bulletin.publish([*self.rooms.storage.notices, *self.rooms.intake.notices], {})
         return sentences(look(self.views, self.settings.folders.failed, lambda: True, self.clock))
 
     def calls_to(self, api: Api, sample_id: str | None = None) -> list[Called]:

@@ -32,10 +32,7 @@ class NotTaken:
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """The folders as configured, for the state with this UUID; `lock` is what its daemon holds while it runs.
-
-    `check_stop` raises Stopped when a copy to another file system is to be left; the sample then lies where it lay.
-    """
+    """The folders as configured, for the state with this UUID, whose daemon holds `lock`. `check_stop` ends a copy."""
 
     inbox: Path
     work: Path

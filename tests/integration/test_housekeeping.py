@@ -179,10 +179,10 @@ def test_a_cancelled_sample_waits_for_failed_and_keeps_no_other_request_waiting(
     for name in ("S1", "S2"):
         lab.rooms.attendant._desk.requests.ask_cancel(lab.newest(name))
     for _ in range(3):
-        lab.rooms.attendant.look([], {})
+        lab.rooms.attendant.look()
     assert lab.state("S1") is not State.CANCELLED
     (lab.root / "away").rename(lab.root / "failed")
-    lab.rooms.attendant.look([], {})
+    lab.rooms.attendant.look()
     assert {lab.state("S1"), lab.state("S2")} == {State.CANCELLED}
     assert sorted(path.name for path in (lab.root / "failed").iterdir()) == ["S1", "S2"]
 
@@ -194,10 +194,10 @@ def test_a_retry_waits_for_a_share_that_is_not_mounted(lab: House) -> None:
     (lab.root / "failed").rename(lab.root / "away")
     lab.script = lambda _: None
     lab.rooms.attendant._desk.requests.ask_retry(lab.newest("S1"), None)
-    lab.rooms.attendant.look([], {})
+    lab.rooms.attendant.look()
     assert lab.state("S1") is State.FAILED
     (lab.root / "away").rename(lab.root / "failed")
-    lab.rooms.attendant.look([], {})
+    lab.rooms.attendant.look()
     lab.run(60)
     assert lab.state("S1") is State.DONE
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from moichord import durable
 from moichord.attendant import LONGEST_DELAY, SKIPPED_AT_MOST
 from moichord.conclusion import Conclusion
+from moichord.durable import trees
 from moichord.ending import REMOVED, Ending
 from moichord.pipeline import archive_sample
 from moichord.queue.journal import QueueJournal
@@ -30,7 +32,7 @@ def lab() -> Iterator[House]:
 
 
 def look(lab: House) -> None:
-    lab.rooms.attendant.look([], {})
+    lab.rooms.attendant.look()
 
 
 def asked(lab: House) -> list[str | None]:
@@ -258,9 +260,7 @@ def test_a_worker_may_have_brought_it_too_far_to_be_cancelled(lab: House) -> Non
     assert lab.rooms.transitions.claim() is not None, "and it goes on"
 
 
-def test_what_breaks_one_request_keeps_no_other_waiting_nor_what_is_published(
-    lab: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_breaks_one_request_keeps_no_other_waiting(lab: House, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.drop("S1", "S2")
     cancel(lab, "S1")
     cancel(lab, "S2")
@@ -274,9 +274,8 @@ def test_what_breaks_one_request_keeps_no_other_waiting_nor_what_is_published(
     monkeypatch.setattr(Conclusion, "conclude", break_for_one)
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            lab.rooms.attendant.look(["the share is gone"], {})
+            lab.rooms.attendant.look()
     assert asked(lab) == [None, "it is cancelled"]
-    assert lab.views.overview().notices == ["the share is gone"]
 
 
 def test_what_was_asked_of_a_forgotten_submission_is_closed_and_the_others_go_on(lab: House) -> None:
@@ -296,12 +295,12 @@ def test_an_idle_daemon_asks_for_requests_only_when_the_state_has_changed(monkey
         opened = requests.open
         monkeypatch.setattr(requests, "open", lambda self: asked.append(1) or opened(self))
         for _ in range(2 * SKIPPED_AT_MOST):
-            attendant.look([], {})
+            attendant.look()
         assert len(asked) <= 4
         (submission,) = lab.drop("A1")
         asked.clear()
         attendant._desk.requests.ask_cancel(submission)
-        attendant.look([], {})
+        attendant.look()
         assert asked == [1]
         assert lab.state("A1") is State.CANCELLED
 
@@ -403,3 +402,61 @@ def test_a_return_that_was_intended_goes_on_although_what_had_allowed_it_is_forg
     assert (asked(lab), lab.newest("S1").intent) == (["goes on at upload"], None)
     lab.run()
     assert lab.state("S1") is State.DONE
+
+
+@pytest.mark.parametrize("way", ["out", "back"])
+def test_a_copy_to_another_file_system_is_left_when_the_daemon_stops_and_the_next_start_goes_on(
+    lab: House, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    lab.script = lambda called: Says(404) if called.api is Api.METADATA else None
+    lab.drop("S1")
+    if way == "back":
+        lab.run(1)
+    stop_while_copying(lab, monkeypatch)
+    if way == "back":
+        retry(lab, "S1")
+    else:
+        cancel(lab, "S1")
+        look(lab)
+    assert lab.signals.stopping.is_set(), "a copy had begun"
+    assert asked(lab) == [None]
+    assert [path.name for path in lab.root.rglob("*.dcm")] == ["0.dcm"], "half a copy is left nowhere"
+    lab.close()
+    lab.start()
+    lab.script = lambda _: None
+    lab.run()
+    look(lab)
+    assert lab.state("S1") is (State.DONE if way == "back" else State.CANCELLED)
+
+
+def test_a_worker_leaves_such_a_copy_as_well(lab: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.script = lambda called: Says(404) if called.api is Api.METADATA else None
+    lab.drop("S1")
+    stop_while_copying(lab, monkeypatch)
+    lab.rooms.turns.take_one()
+    assert (lab.state("S1"), lab.newest("S1").intent) == (State.WAITING, "conclude")
+    lab.close()
+    lab.start()
+    lab.run()
+    assert lab.state("S1") is State.FAILED
+
+
+def stop_while_copying(lab: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work and failed lie on two file systems, and the daemon is to stop when the first block is copied."""
+    rename, copied = durable.rename_noreplace, trees._copied
+
+    def crossing(source: Path, destination: Path) -> None:
+        if ("failed" in Path(source).parts) != ("failed" in Path(destination).parts):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, destination)
+
+    def stopping(*arguments: Any) -> bytes:
+        if not begun:
+            lab.signals.stop()
+        begun.append(True)
+        return copied(*arguments)
+
+    begun: list[bool] = []
+
+    monkeypatch.setattr(durable, "rename_noreplace", crossing)
+    monkeypatch.setattr(trees, "_copied", stopping)

@@ -121,7 +121,7 @@ def test_a_sample_that_was_retried_since_is_not_removed_from_work(lab: House) ->
     copy = upgraded(lab)
     lab.script = at_upload
     lab.rooms.attendant._desk.requests.ask_retry(lab.newest("A"), None)
-    lab.rooms.attendant.look([], {})
+    lab.rooms.attendant.look()
     lab.run(5)
     put_back(lab, copy)
     assert [path.name for path in (lab.root / "inbox" / "A").iterdir()] == ["0.dcm"]

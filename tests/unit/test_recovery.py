@@ -150,7 +150,7 @@ def test_poison_can_be_retried_by_a_person(lab: House) -> None:
         break_off(lab)
     lab.run()
     lab.rooms.attendant._desk.requests.ask_retry(lab.newest("S1"), None)
-    lab.rooms.attendant.look([], {})
+    lab.rooms.attendant.look()
     lab.run()
     assert lab.state("S1") is State.DONE
 

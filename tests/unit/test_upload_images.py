@@ -146,7 +146,7 @@ def test_a_retry_does_not_take_for_ours_what_was_refused_as_anothers(strict: Hou
     known = strict.views.detail(strict.newest("S1").uuid)
     assert reopening(known.submission, known.steps, known.images, None).from_step is Step.UPLOAD, "it has begun"
     Requests(strict.database, strict.clock).ask_retry(known.submission, None)
-    strict.rooms.attendant.look([], {})
+    strict.rooms.attendant.look()
     assert strict.state("S1") is State.READY
     assert outcome(strict) is State.FAILED
 
@@ -156,7 +156,7 @@ def test_a_sample_of_which_nothing_left_this_machine_begins_anew_at_metadata(str
     (one,) = strict.drop("S1")
     strict.run(60)
     Requests(strict.database, strict.clock).ask_cancel(one)
-    strict.rooms.attendant.look([], {})
+    strict.rooms.attendant.look()
     assert strict.state("S1") is State.CANCELLED
     known = strict.views.detail(one.uuid)
     assert reopening(known.submission, known.steps, known.images, None).from_step is Step.METADATA

@@ -136,7 +136,7 @@ def test_the_daemon_goes_on_with_a_state_of_any_version(folder: Path, old: int) 
     house.start()
     try:
         Requests(house.database, house.clock).resume()
-        house.rooms.attendant.look([], {})
+        house.rooms.attendant.look()
         house.run(60)
         assert house.state("ready") is State.CANCELLED, "that was asked for, and not carried out yet"
         assert [house.state(name) for name in ("own-retry", "being-taken")] == [State.DONE, State.DONE]
