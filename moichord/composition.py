@@ -145,7 +145,7 @@ def furnish(
     endings = Endings(database, clock, circuits, owner)
     storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours, Mounts(database), free)
     conclusion = Conclusion(endings, views, spool, storage)
-    pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers)
+    pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers, pulse=pulse)
     terms, listing = Terms(settings), watching.lister(settings)
     doorbell, ring = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer), signals.bell.ring
     intake = Intake(
@@ -162,7 +162,7 @@ def furnish(
 
     page = Page(settings, database, clock, lambda: [*storage.notices, *intake.notices])
     adopt(settings, clients)
-    turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, terms.rules, cancellations)
+    turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, terms.rules, cancellations, pulse)
     workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
     way_back = WayBack(endings, spool, terms.manifest_of)
     desk = Desk(

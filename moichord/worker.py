@@ -26,6 +26,7 @@ from moichord.errors import (
 )
 from moichord.pipeline.equipment import Equipment
 from moichord.pipeline.pipeline import Trip, run
+from moichord.pulse import Pulse
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.journal import QueueJournal
@@ -43,6 +44,9 @@ LONGEST_WAIT = 5.0
 SHORTEST_WAIT = 0.01
 TROUBLE_SECONDS = 15.0
 LONGEST_TROUBLE = 300.0
+ANSWER_SECONDS = 600.0
+SLOW_DISK = 8 * 1024 * 1024
+"""Bytes a second; what moves less is said to wait for its disk or share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,9 @@ class Turns:
         time: Timekeeper,
         rules: Callable[[], Rules],
         cancellations: Cancellations,
+        pulse: Pulse | None = None,
     ) -> None:
+        self._pulse = pulse or Pulse(time.clock)
         self._database = database
         self._transitions = transitions
         self._circuits = circuits
@@ -129,8 +135,11 @@ class Turns:
         folder = self._spool.folder(submission.uuid, submission.folder_name)
         trip = Trip(journal, rules.equipment, folder, step=submission.step, renewed=lambda: self._rules().equipment)
         log.info("processing", extra=about(submission, submission.step))
+        seconds = ANSWER_SECONDS + submission.size / SLOW_DISK
         try:
-            self._take_turn(trip, submission, rules)
+            # Requests and commits have deadlines of their own; all else is done with files, image by image.
+            with self._pulse.share(f"the files of {submission.sample_id}", seconds):
+                self._take_turn(trip, submission, rules)
         except StateUnwritable as error:
             # What was not committed has not happened. The row says processing: given back once writing works.
             self._note_unwritable(error)
@@ -156,6 +165,7 @@ class Turns:
 
     def _why_stop(self, trip: Trip) -> str | None:
         """Why a submission is to be left now, if it is; raises Hold if the disks cannot take what comes next."""
+        self._pulse.beat()
         why = self._cancellations.why_stop(trip.journal.submission.uuid, trip.step)
         if why is None:
             self._storage.require(filing=trip.step is Step.ARCHIVE)

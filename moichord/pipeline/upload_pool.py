@@ -15,28 +15,34 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from moichord.clock import SystemClock
 from moichord.errors import Stopped
+from moichord.pulse import Pulse
 
 BUFFER_SIZE = 1024 * 1024
+ANSWER_SECONDS = 600.0
+"""How long reading what is not a request's body usually takes at most."""
 
 
 class Bench:
     """What a running job has to itself: a buffer of 1 MiB that is used again and again, and a slot to send in."""
 
-    def __init__(self, slots: threading.BoundedSemaphore) -> None:
+    def __init__(self, slots: threading.BoundedSemaphore, pulse: Pulse) -> None:
         self.buffer = bytearray(BUFFER_SIZE)
-        self.slot = Slot(slots)
+        self.slot = Slot(slots, pulse)
 
 
 class Slot:
     """Held while a request is in flight. An error that leaves it, and that ends the lane, lets no other job in."""
 
-    def __init__(self, slots: threading.BoundedSemaphore) -> None:
+    def __init__(self, slots: threading.BoundedSemaphore, pulse: Pulse) -> None:
         self._slots = slots
+        self._pulse = pulse
         self.lane: Lane | None = None
 
     def __enter__(self) -> None:
-        self._slots.acquire()
+        with self._pulse.untimed():
+            self._slots.acquire()
         if self.lane is not None and self.lane.ended:
             self._slots.release()
             raise LaneEnded
@@ -87,7 +93,8 @@ class Lane:
 class UploadPool:
     """`concurrency` requests at once, one image of each submission in turn."""
 
-    def __init__(self, concurrency: int, spare_threads: int = 2) -> None:
+    def __init__(self, concurrency: int, spare_threads: int = 2, pulse: Pulse | None = None) -> None:
+        self._pulse = pulse or Pulse(SystemClock())
         slots = threading.BoundedSemaphore(concurrency)
         self._lanes: deque[Lane] = deque()  # those with jobs that wait; the first is next
         self._long = 0  # how many long jobs run
@@ -95,7 +102,7 @@ class UploadPool:
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._work, args=(Bench(slots),), name=f"upload-{number}", daemon=True)
+            threading.Thread(target=self._work, args=(Bench(slots, self._pulse),), name=f"upload-{number}", daemon=True)
             for number in range(concurrency + min(2, spare_threads))
         ]
         for thread in self._threads:
@@ -118,7 +125,8 @@ class UploadPool:
                 self._changed.notify_all()
             else:
                 lane.settle()
-        lane.finished.wait()
+        with self._pulse.untimed():
+            lane.finished.wait()
         return lane.failures
 
     def close(self) -> None:
@@ -137,7 +145,8 @@ class UploadPool:
             error: BaseException | None = None
             bench.slot.lane = lane
             try:
-                job(bench)
+                with self._pulse.share("the images of a sample", ANSWER_SECONDS):
+                    job(bench)
             except BaseException as raised:  # noqa: BLE001 - it belongs to whoever asked for the job, not to this thread
                 error = raised
             self._ended(lane, error, is_long=is_long)
