@@ -29,7 +29,7 @@ def refuse_metadata(called: Called) -> Says | None:
 
 
 def look(lab: House) -> None:
-    lab.rooms.attendant.look([], {})
+    lab.rooms.attendant.look()
 
 
 def retry(lab: House, sample_id: str) -> None:
@@ -188,13 +188,13 @@ def test_names_that_the_other_file_system_holds_to_be_one_are_said_and_not_tried
     on_other_file_systems(monkeypatch)
     copy_file, copies = trees._copy_file, []
 
-    def onto_names_without_case(source: str, target: str) -> None:
+    def onto_names_without_case(source: str, target: str, *others: Any) -> None:
         there = Path(target)
         if there.name.lower() in {path.name.lower() for path in there.parent.iterdir()}:
             copies.append(target)
             assert len(copies) < 5, "copied again and again in one turn"
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-        copy_file(source, target)
+        copy_file(source, target, *others)
 
     monkeypatch.setattr(trees, "_copy_file", onto_names_without_case)
     (dropped,) = lab.drop("S1")
@@ -226,6 +226,7 @@ def test_a_name_that_is_taken_again_and_again_ends_the_turn(lab: House, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(Spool, "move_out", taken)
         lab.run(1)
+    assert len(tried) == 2
     assert lab.state("S1") is State.WAITING
     assert files(lab.root / "work" / dropped.uuid) == ["0.dcm"]
     lab.run(60)
