@@ -116,11 +116,16 @@ def test_missing_addresses_are_told_where_their_block_stands() -> None:
             "1:23: watch.ready_marker: would never be seen: ignore contains Thumbs.db",
         ),
         ("watch: {scan_interval: 0s}", "1:24: watch.scan_interval: must be more than nothing"),
-        (
+        pytest.param(
             f"watch: {{sample_id: '(?P<sample_id>{'(' * 900}{')' * 900})'}}",
             "1:20: watch.sample_id: is a regular expression that is nested too deeply",
+            id="depth of a regular expression",
         ),
-        (f"tags: {{PatientName: '{'!' * 3000}a'}}", "1:21: tags.PatientName: is nested too deeply"),
+        pytest.param(
+            f"tags: {{PatientName: '{'!' * 3000}a'}}",
+            "1:21: tags.PatientName: is nested too deeply",
+            id="depth of a JMESPath",
+        ),
         ('logging: {file: "/tmp/a\\0b"}', "1:17: logging.file: contains a NUL, which no file name can contain"),
         ('folders: {inbox: "/a\\0b"}', "1:18: folders.inbox: contains a NUL, which no file name can contain"),
         ('watch: {mount_marker: "a\\0b"}', "1:23: watch.mount_marker: contains a NUL, which no file name can contain"),

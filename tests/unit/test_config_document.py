@@ -95,9 +95,13 @@ def test_what_only_resembles_a_variable_is_an_error(text: str) -> None:
         ("a: 1\n---\nb: 2", (2, 1, "not YAML: but found another document")),
         ("a: *x", (1, 4, "not YAML: found undefined alias")),
         ("a: 1\nb: \x07", (2, 4, "not YAML: unacceptable character")),
-        ("a: " + "[" * 5000, (1, 1, "not YAML that can be read: it is nested too deeply")),
-        ("a: " + "{b: " * 3000, (1, 1, "not YAML that can be read: it is nested too deeply")),
-        ("a: " + "9" * 5000, (1, 4, "is a number of more than 100 digits")),
+        pytest.param(
+            "a: " + "[" * 5000, (1, 1, "not YAML that can be read: it is nested too deeply"), id="depth of lists"
+        ),
+        pytest.param(
+            "a: " + "{b: " * 3000, (1, 1, "not YAML that can be read: it is nested too deeply"), id="depth of blocks"
+        ),
+        pytest.param("a: " + "9" * 5000, (1, 4, "is a number of more than 100 digits"), id="digits"),
         ("\ta: 1", (1, 1, "not YAML: found character '\\t' that cannot start any token")),
     ],
 )
