@@ -113,7 +113,9 @@ def _finish_taking(submission: Submission, arrivals: Arrivals, spool: Spool) -> 
         spool.discard_empty(submission.uuid)
         return
     # Repeating is right in both cases: a sample that was moved is made durable, one that was not is moved.
-    refusal = spool.take([(submission.folder_name, submission.uuid)])[submission.uuid]
+    # An empty folder that was moved looks like the placeholder of a move: what lies in the inbox is a new drop then.
+    moved = submission.file_count == 0 and "work" in places
+    refusal = None if moved else spool.take([(submission.folder_name, submission.uuid)])[submission.uuid]
     if refusal is None:
         _tell(submission, "was being taken when moichord stopped: taken")
         arrivals.taken([submission], note="taken from the inbox, after an interruption")

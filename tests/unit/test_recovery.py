@@ -350,3 +350,17 @@ def test_poison_that_cannot_be_set_aside_now_is_not_left_in_hand(lab: House, mon
         break_off(lab)
     assert lab.newest("S1").state is State.WAITING
     assert dropped.uuid == claim(lab).uuid
+
+
+def test_a_new_drop_is_not_swallowed_by_an_empty_folder_of_that_name_whose_taking_was_interrupted(lab: House) -> None:
+    folder = lab.settings.folders.inbox / "S1"
+    folder.mkdir()
+    manifest = lab.rooms.manifest_of(folder)
+    (taken,) = lab.rooms.arrivals.intend([Taking("S1", "S1", manifest, 0, 0, 0, 0, doomed="it holds no image")])
+    lab.rooms.spool.take([("S1", taken.uuid)])
+    folder.mkdir()
+    write_image(folder / "0.dcm")
+    break_off(lab)
+    lab.run(5)
+    assert [path.name for path in folder.iterdir()] == ["0.dcm"]
+    assert (lab.state("S1"), lab.newest("S1").uuid) == (State.FAILED, taken.uuid)
