@@ -10,6 +10,7 @@ those that are marked with the same `xdist_group`, as what wants something of th
 import logging
 import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -44,6 +45,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT], config.stash[DESELECTED] = Counter(), 0
+    # Started in the background by a shell, this process has SIGINT ignored, and so would have all that it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

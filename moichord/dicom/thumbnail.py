@@ -23,7 +23,7 @@ from typing import BinaryIO
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydicom import FileDataset, dcmread
 from pydicom.encaps import get_frame
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from moichord.dicom.errors import DicomError
@@ -71,7 +71,7 @@ def thumbnail(file: Path, *, identifying: bool = False) -> bytes:
 
 _FAULTS_OF_A_FILE = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, SyntaxError, TypeError, ValueError),
-    *(struct.error, InvalidDicomError, UnidentifiedImageError, Image.DecompressionBombError),
+    *(struct.error, BytesLengthException, InvalidDicomError, UnidentifiedImageError, Image.DecompressionBombError),
 )
 """What pydicom and Pillow raise for files that they cannot make anything of."""
 

@@ -159,6 +159,7 @@ def _request(journal: Journal, equipment: Equipment, bodies: Sequence[ImageBody]
     images = [body.image for body in bodies]
     try:
         with bench.slot:
+            journal.check_stop()  # it may have waited long for the slot
             stored = _send(journal, equipment, images, parcel)
     except ApiFailure as failure:
         if isinstance(failure, ApiRefusal):

@@ -178,7 +178,7 @@ class QueueJournal:
         """Raise Stopped when this submission is to be left where it is."""
         why = self._must_stop()
         if why is not None:
-            raise Stopped(why)
+            raise Stopped(why, maybe_done=False)
 
     def admit(self, api: Api) -> None:
         """Raise Stopped or Hold unless a request to `api` may go out now."""

@@ -34,7 +34,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from moichord.recovery import BOOT_ID
+from moichord.queue.timekeeping import BOOT_ID
 from tests.lifecycle.campaign import ANSWER, ANSWERS, ARRIVAL, Campaign, finish
 from tests.lifecycle.daemon import Daemon, Launcher, Trap, until
 from tests.lifecycle.disks import Disk, Machine, prove_the_cut

@@ -139,6 +139,24 @@ def test_an_image_that_came_too_late_to_be_sent_is_not_thought_to_be_stored(stri
     assert outcome(strict) is State.FAILED
 
 
+def test_what_waits_for_its_slot_when_the_daemon_is_stopped_is_not_sent(strict: House) -> None:
+    sent = []
+
+    def script(called: Called) -> Says | None:
+        if called.api is not Api.UPLOAD:
+            return None
+        sent.append(called)
+        wait_until(lambda: sum(requests_of(strict)) >= 2)
+        strict.signals.stopping.set()
+        return Says(200)
+
+    strict.script = script
+    strict.drop("S1", images=3)
+    strict.rooms.turns.take_one()
+    assert len(sent) == 1
+    assert sorted(requests_of(strict)) == [0, 0, 1]
+
+
 def test_a_retry_does_not_take_for_ours_what_was_refused_as_anothers(strict: House) -> None:
     answers(strict)
     strict.drop("S1")
