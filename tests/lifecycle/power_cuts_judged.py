@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tests.lifecycle.site import SAMPLE, Site, Snapshot
 
+_LIES_SOMEWHERE = "SELECT state FROM submissions WHERE intent IS NULL AND deleted_at IS NULL"
+
 
 @dataclass(frozen=True, slots=True)
 class Committed:
@@ -20,7 +22,7 @@ class Committed:
     history: frozenset[int] = frozenset()
     acknowledged: frozenset[str] = frozenset()
     attempts: int = 0
-    states: tuple[str, ...] = ()  # of submissions that no move is decided for
+    states: tuple[str, ...] = ()  # of submissions that no move is decided for, and that retention has not deleted
     analytics: bool = False
 
 
@@ -38,7 +40,7 @@ def committed(site: Site) -> Committed:
             history,
             frozenset(row[0] for row in images),
             state.execute("SELECT coalesce(sum(last_attempt), 0) FROM attempts").fetchone()[0],
-            tuple(row[0] for row in state.execute("SELECT state FROM submissions WHERE intent IS NULL")),
+            tuple(row[0] for row in state.execute(_LIES_SOMEWHERE)),
             steps.fetchone() is not None,
         )
     return Committed()
