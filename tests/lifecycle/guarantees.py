@@ -16,6 +16,7 @@ from typing import Any
 from pydicom import Dataset, dcmread
 
 from moichord.sample import FAILED_NAME, RECEIPT_NAME, Api
+from moichord.sandbox.received import Received
 from tests.lifecycle.site import SAMPLE, SOMEBODY_ELSES, Site, Snapshot
 
 TAGS = {"PatientName", "PatientSpeciesDescription", "BarcodeValue", "InstitutionName", "PatientID"}
@@ -129,19 +130,33 @@ def _history(site: Site, outcome: str) -> Iterator[str]:
         yield f"history says ready {states.count('ready')} times, with {returns} retries: {states}"
 
 
-def _uploads(site: Site, deaths: Sequence[Snapshot], *, orderly: bool) -> Iterator[str]:
-    uploads = site.apis.requests.calls(Api.UPLOAD)
+def keys_by_image(uploads: Sequence[Received]) -> dict[str, set[str]]:
+    """The Idempotency-Keys of whole requests, by SOP Instance UID."""
     keys: dict[str, set[str]] = defaultdict(set)
-    digests: dict[str, set[str]] = defaultdict(set)
     for request in uploads:
         if request.complete and request.sop_instance_uid:
             keys[request.sop_instance_uid].add(str(request.idempotency_key))
+    return keys
+
+
+def one_key_and_form_each(uploads: Sequence[Received]) -> Iterator[str]:
+    """Each image went under one Idempotency-Key of its own, with the same bytes each time."""
+    keys = keys_by_image(uploads)
+    digests: dict[str, set[str]] = defaultdict(set)
+    for request in uploads:
+        if request.complete and request.sop_instance_uid:
             digests[request.sop_instance_uid].add(request.sha256)
     for uid, several in keys.items():
         if len(several) > 1 or len(digests[uid]) > 1:
             yield f"an image was sent under {len(several)} keys, in {len(digests[uid])} forms"
     if len({key for several in keys.values() for key in several}) != len(keys):
         yield "two images were sent under one key"
+
+
+def _uploads(site: Site, deaths: Sequence[Snapshot], *, orderly: bool) -> Iterator[str]:
+    uploads = site.apis.requests.calls(Api.UPLOAD)
+    keys = keys_by_image(uploads)
+    yield from one_key_and_form_each(uploads)
     received = Counter(str(request.idempotency_key) for request in uploads)
     for death in deaths:
         for uid in death.acknowledged:

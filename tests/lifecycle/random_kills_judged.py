@@ -16,6 +16,7 @@ from moichord.sample import FAILED_NAME, RECEIPT_NAME, Api
 from moichord.sandbox.received import Received
 from tests.integration.daemon import receipt_of
 from tests.integration.judges import assert_untouched_part_is_true
+from tests.lifecycle.guarantees import keys_by_image, one_key_and_form_each
 from tests.lifecycle.site import Site
 
 WORK_MARK = ".moichord-state"
@@ -125,17 +126,8 @@ def _state(site: Site, dropped: Sequence[str], deaths: Sequence[Death]) -> Itera
 def _uploads(site: Site, deaths: Sequence[Death]) -> Iterator[str]:
     uploads = site.apis.requests.calls(Api.UPLOAD)
     received = _by_key(uploads)
-    keys: dict[str, set[str]] = defaultdict(set)
-    digests: dict[str, set[str]] = defaultdict(set)
-    for request in uploads:
-        if request.complete and request.sop_instance_uid:
-            keys[request.sop_instance_uid].add(str(request.idempotency_key))
-            digests[request.sop_instance_uid].add(request.sha256)
-    for uid, several in keys.items():
-        if len(several) > 1 or len(digests[uid]) > 1:
-            yield f"an image was sent under {len(several)} keys, in {len(digests[uid])} forms"
-    if len({key for several in keys.values() for key in several}) != len(keys):
-        yield "two images were sent under one key"
+    keys = keys_by_image(uploads)
+    yield from one_key_and_form_each(uploads)
     well = _by_key([request for request in uploads if request.status == 200])
     if well.total() - len(well) > AT_RISK * len(deaths):
         yield f"{well.total() - len(well)} uploads that had been answered well were repeated after {len(deaths)} kills"
