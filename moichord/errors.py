@@ -8,6 +8,7 @@
     ├── ForeignFolder              the work folder belongs to another state                 exit 78
     ├── StateUnusable              the database cannot be opened, or is of a newer version  exit 78
     │   └── StateOutdated          the database is of an older version: a daemon brings it forward
+    ├── ListUnavailable            a list that a command needs cannot be had now            exit 75
     ├── FoldersUnwritable          the disk of the folders is full, read-only or failing    exit 75
     ├── StateUnwritable            a commit to the state failed: disk full, I/O error
     ├── Moved                      a file or folder is not where the state says it is
@@ -81,6 +82,12 @@ class StateOutdated(StateUnusable):
 
 class FoldersUnwritable(MoichordError):
     """The disk below the folders is full, read-only or failing: no fault of the settings, and it may end."""
+
+    exit_code = 75
+
+
+class ListUnavailable(MoichordError):
+    """A list that a command needs from a server cannot be had now; it may be later."""
 
     exit_code = 75
 

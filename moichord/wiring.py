@@ -6,6 +6,7 @@ that cannot be used at all.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from moichord.apis.analytics import AnalyticsApi
@@ -57,6 +58,17 @@ def endpoints(settings: Settings) -> dict[Api, Endpoint]:
         deadlines = Deadlines(connect=timeout.connect, read=timeout.read, total=timeout.total)
         found[Api.ANALYTICS] = _endpoint(Api.ANALYTICS, settings.analytics, deadlines)
     return found
+
+
+def list_client(settings: Settings, clock: Clock) -> Client | None:
+    """Asks for the list of expected samples, as the metadata API is asked; None if there is no such list."""
+    block = settings.metadata
+    if block.list_url is None:
+        return None
+    timeout = block.timeout
+    deadlines = Deadlines(connect=timeout.connect, read=timeout.read, total=timeout.total)
+    endpoint = _endpoint(Api.METADATA, block, deadlines)
+    return Client(replace(endpoint, url=block.list_url, method="GET"), clock=clock, pool_size=1)
 
 
 def _endpoint(api: Api, block: Metadata | Upload | Analytics, deadlines: Deadlines) -> Endpoint:

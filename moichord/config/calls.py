@@ -78,12 +78,24 @@ class Metadata(Block):
     unknown_sample_grace: kinds.Duration = entry(
         "0s", "How long to keep asking for a sample that it does not know yet, for a late laboratory system."
     )
+    list_url: kinds.Url | None = entry(
+        None,
+        "Where GET, with the same key, gives the list of all samples that are expected, for `moichord reconcile`.",
+    )
+    list_ids: kinds.OptionalExpression = entry(
+        None,
+        "A JMESPath into that list's JSON that gives the sample IDs, such as results[].barcode; null: the reply is "
+        "a list of them, or of objects with a field sample_id.",
+    )
     timeout: MetadataTimeout = entry({}, TIMEOUT)
     tls: Tls = entry({}, TLS)
     proxy: kinds.Proxy | None = entry(None, PROXY, hidden=True)
 
     def impossible(self) -> Impossible:
-        return _api_problems(self.url, self.key_header, self.headers, self.tls)
+        if self.list_ids is not None and self.list_url is None:
+            yield ("list_ids",), "does nothing without list_url"
+        secure = self.list_url if (self.list_url or "").startswith("https:") else self.url
+        yield from _api_problems(secure or self.url, self.key_header, self.headers, self.tls)
 
 
 class Success(Block):

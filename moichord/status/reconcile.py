@@ -1,7 +1,7 @@
 """Which samples of a list have come, and what became of them.
 
-Owns the reading of such a list and the comparison. Pure; it must not know where either side comes from. No error
-leaves it.
+Owns the reading of such a list and the comparison. Pure; it must not know where either side comes from. Errors:
+`ListUnreadable` for a server's reply that is no list of samples.
 """
 
 import re
@@ -10,17 +10,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moichord import __version__
+from moichord.errors import MoichordError
 from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Newest
 from moichord.receipt import iso
 from moichord.sample import State, printable
 
 VERSION = 1
+FIELD = "sample_id"
 HEADINGS = frozenset({"sample_id", "sample id", "sampleid", "sample", "id", "barcode"})
 _FIRST = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^,;\t]*))')
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _KIND = {State.DONE: "done", State.FAILED: "failed", State.CANCELLED: "failed"}
 KINDS = ("missing", "failed", "waiting", "done", "unexpected")
+
+
+class ListUnreadable(MoichordError):
+    """A server's list of samples has not the form that is expected of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,27 @@ def expected_ids(content: bytes) -> list[str]:
     names = ((match["quoted"] or match["plain"] or "").replace('""', '"').strip() for match in first_column if match)
     found = [name for name in dict.fromkeys(names) if name]
     return found[1:] if found and found[0].lower() in HEADINGS else found
+
+
+def listed_ids(reply: object) -> list[str]:
+    """The sample IDs of a server's list: texts or whole numbers, or objects with such a field `sample_id`.
+
+    Raises ListUnreadable, by the first entry that is neither.
+    """
+    if not isinstance(reply, list):
+        raise _unreadable("holds no list of sample IDs.")
+    found = [one.get(FIELD) if isinstance(one, Mapping) else one for one in reply]
+    for number, one in enumerate(found, start=1):
+        if isinstance(one, bool) or not isinstance(one, str | int) or not str(one).strip():
+            raise _unreadable(f"names no sample in its entry {number}.")
+    return list(dict.fromkeys(str(one).strip() for one in found))
+
+
+def _unreadable(how: str) -> ListUnreadable:
+    return ListUnreadable(
+        f"The reply of metadata.list_url {how}",
+        remedy="Set metadata.list_ids to a JMESPath that finds the sample IDs in it, such as results[].barcode.",
+    )
 
 
 def reconcile(expected: Collection[str], known: Iterable[Newest], arriving: Iterable[Arrival]) -> Reconciliation:

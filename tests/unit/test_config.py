@@ -230,6 +230,22 @@ def test_tls_for_an_address_without_it_is_refused(tmp_path: Path) -> None:
     assert "metadata.tls: is of no use: url begins with http://" in only
 
 
+def test_a_list_of_samples_may_be_behind_tls_alone(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text("x")
+    text = APIS.replace("'${MD_URL}'", f"'http://h', list_url: 'https://h/', tls: {{ca_file: {ca}}}")
+    assert read(text, "m.yaml", ENVIRON).metadata.list_url == "https://h/"
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [("list_ids: 'a[]'", "list_ids: does nothing without list_url"), ("list_url: h", "list_url: must be an address")],
+)
+def test_a_mistake_in_the_list_of_samples_is_told(keys: str, expected: str) -> None:
+    (only,) = problems(APIS.replace("'${MD_URL}'", f"'http://h', {keys}"))
+    assert f"metadata.{expected}" in only
+
+
 def test_a_wrong_expression_keeps_its_caret_on_lines_of_its_own() -> None:
     assert problem("tags: {PatientName: 'foo['}").splitlines()[1:] == ['    "foo["', "         ^"]
 
