@@ -174,6 +174,21 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """A folder of the inbox that is not taken yet, and the reason why."""
+
+    folder_name: str
+    sample_id: str | None
+    reason: str
+    manifest: str
+    first_seen_at: float
+    last_change_at: float
+    file_count: int
+    image_count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepRecord:
     """What is known of one step of one submission.
 

@@ -16,8 +16,7 @@ from moichord.errors import UsageRefused
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from moichord.queue.arrivals import Arrival
-    from moichord.sample import Submission
+    from moichord.sample import Arrival, Submission
 
 LONGEST_HISTORY = 10_000
 

@@ -16,7 +16,6 @@ from moichord.errors import MoichordError
 
 if TYPE_CHECKING:
     from moichord.cli.entrance import OpenState
-    from moichord.queue.arrivals import Arrival
 
 LOG_BYTES = 2**20
 EVENTS = 1000
@@ -100,7 +99,7 @@ def _of_state(state: "OpenState", hide: set[str]) -> Mapping[str, str]:
 
 
 def _name(arrival: "Arrival") -> str:
-    from moichord.sample import printable
+    from moichord.sample import Arrival, printable
 
     return printable(arrival.folder_name)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from moichord.clock import Clock
 from moichord.inbox.settling import Span
-from moichord.queue.arrivals import Arrival, Arrivals
+from moichord.queue.arrivals import Arrivals
 from moichord.queue.timekeeping import united
+from moichord.sample import Arrival
 
 
 @dataclass(slots=True)

@@ -20,9 +20,9 @@ from moichord.inbox.settling import NotYet, SettleRule, Take, Tracked, held_open
 from moichord.inbox.strays import left_alone
 from moichord.inbox.taking import Taker
 from moichord.pulse import Pulse
-from moichord.queue.arrivals import Arrival, Arrivals, Taking
+from moichord.queue.arrivals import Arrivals, Taking
 from moichord.queue.requests import Requests
-from moichord.sample import printable
+from moichord.sample import Arrival, printable
 from moichord.spool import ATTEMPT_SUFFIX, Spool
 
 log = logging.getLogger(__name__)

@@ -19,22 +19,7 @@ from moichord.queue import migrations, timekeeping
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember, remember_all, submission_of
 from moichord.queue.schema import arrivals, attempts, submissions
-from moichord.sample import FINISHED, State, Step, Submission
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A folder of the inbox that is not taken yet, and the reason why."""
-
-    folder_name: str
-    sample_id: str | None
-    reason: str
-    manifest: str
-    first_seen_at: float
-    last_change_at: float
-    file_count: int
-    image_count: int
-    size: int
+from moichord.sample import FINISHED, Arrival, State, Step, Submission
 
 
 @dataclass(frozen=True, slots=True)

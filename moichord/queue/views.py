@@ -10,12 +10,11 @@ from sqlalchemy import Connection, Select, bindparam, exists, func, or_, select
 
 from moichord.outage import Circuit
 from moichord.queue import files, migrations
-from moichord.queue.arrivals import Arrival
 from moichord.queue.circuits import circuit_of
 from moichord.queue.database import Database
 from moichord.queue.rows import event_of, image_of, step_of, submission_of
 from moichord.queue.schema import arrivals, circuits, history, images, steps, submissions
-from moichord.sample import FINISHED, Event, Image, State, Step, StepRecord, Submission
+from moichord.sample import FINISHED, Arrival, Event, Image, State, Step, StepRecord, Submission
 
 # Named one by one, so that an index finds them among the many that have ended.
 _IN_WORK = submissions.c.state.in_([str(state) for state in State if state not in FINISHED])

@@ -11,10 +11,9 @@ from typing import Any
 
 from moichord import __version__
 from moichord.outage import Circuit
-from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Detail, Progress
 from moichord.receipt import image_figures, iso, step_figures
-from moichord.sample import STEPS, Event, Image, Submission, printable
+from moichord.sample import STEPS, Arrival, Event, Image, Submission, printable
 from moichord.status.sentences import Sentence, plain_state, sentences, share_sent
 from moichord.status.standing import Standing
 

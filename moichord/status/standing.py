@@ -12,9 +12,8 @@ from pathlib import Path
 
 from moichord.clock import Clock
 from moichord.outage import Circuit
-from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Overview, Views
-from moichord.sample import Api, State, Submission
+from moichord.sample import Api, Arrival, State, Submission
 from moichord.status.forecast import WINDOW, rate
 from moichord.status.phrases import MOICHORD
 

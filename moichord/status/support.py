@@ -19,10 +19,9 @@ from typing import Any
 from moichord import __version__
 from moichord.errors import UsageRefused
 from moichord.logs import Redaction
-from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Detail
 from moichord.receipt import iso
-from moichord.sample import Event, Submission, printable
+from moichord.sample import Arrival, Event, Submission, printable
 from moichord.status.standing import Standing
 
 SHORTEST = 4

@@ -17,8 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moichord.clock import Clock
-from moichord.queue.arrivals import Arrival
-from moichord.sample import State, Submission, printable
+from moichord.sample import Arrival, State, Submission, printable
 from moichord.status.line import sent_now
 from moichord.status.pace import Pace
 from moichord.status.phrases import ago, called, count, moment, size

@@ -12,9 +12,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Detail
-from moichord.sample import FINISHED, STEPS, Event, Image, State, Step, StepRecord, Submission, printable
+from moichord.sample import FINISHED, STEPS, Arrival, Event, Image, State, Step, StepRecord, Submission, printable
 from moichord.status.phrases import MOICHORD, ago, called, count, duration, moment, size
 from moichord.status.sentences import goes_on, holding_api, share_sent, told
 from moichord.status.standing import Standing

@@ -18,11 +18,10 @@ from typing import Any, TypeVar
 import yaml
 
 from moichord.clock import SystemClock
-from moichord.queue.arrivals import Arrival
 from moichord.queue.database import Database
 from moichord.queue.requests import Requests
 from moichord.queue.views import Detail, Overview, Views
-from moichord.sample import FAILED_NAME, FINISHED, RECEIPT_NAME, State, Submission
+from moichord.sample import FAILED_NAME, FINISHED, RECEIPT_NAME, Arrival, State, Submission
 
 T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from hashlib import blake2s
 
 from moichord.errors import UsageRefused
-from moichord.queue.arrivals import Arrival
 from moichord.queue.requests import require_cancellable
-from moichord.sample import FINISHED, State, Submission, printable
+from moichord.sample import FINISHED, Arrival, State, Submission, printable
 from moichord.status.line import sent_now
 from moichord.status.phrases import ago, count, duration, moment, size
 from moichord.status.sentences import goes_on, holding_api, plain_state, share_sent

@@ -9,7 +9,7 @@ from typing import Any
 
 from moichord.errors import ApiFailure, ApiOutage, ApiRefusal, ApiTransient, Hold
 from moichord.outage import Circuit
-from moichord.queue.arrivals import Arrival, Arrivals, Taking
+from moichord.queue.arrivals import Arrivals, Taking
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.endings import Endings
@@ -19,7 +19,7 @@ from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.retry import Decision, GiveUp, HoldForApi, Policy
-from moichord.sample import STEPS, Api, Image, State, Step, Submission
+from moichord.sample import STEPS, Api, Arrival, Image, State, Step, Submission
 from tests.fakes import FakeClock
 
 POLICY = Policy(first_delay=2.0, max_delay=900.0, max_tries=20, give_up_after=3 * 86400.0)

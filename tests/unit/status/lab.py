@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from moichord.errors import ApiOutage, ApiTransient
-from moichord.queue.arrivals import Arrival, Arrivals, Taking
+from moichord.queue.arrivals import Arrivals, Taking
 from moichord.queue.bulletin import Bulletin
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
@@ -24,7 +24,7 @@ from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.receipt import receipt, receipt_text
 from moichord.retry import Policy
-from moichord.sample import RECEIPT_NAME, Acknowledgement, Api, Change, Image, State, Step, Submission
+from moichord.sample import RECEIPT_NAME, Acknowledgement, Api, Arrival, Change, Image, State, Step, Submission
 from moichord.status.standing import Standing, look
 
 MIB = 2**20
