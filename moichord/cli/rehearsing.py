@@ -84,12 +84,13 @@ def _seconds(text: str | None) -> float:
     help="Where it takes place: a new or empty folder (default: ./moichord-demo).",
 )
 @click.option("--keep", is_flag=True, help="Let everything run on after the summary, until Ctrl-C.")
+@click.option("--no-browser", is_flag=True, help="Only name the page's address, and open no browser with it.")
 @click.pass_obj
-def demo(entrance: Entrance, folder: Path | None, keep: bool) -> int:
+def demo(entrance: Entrance, folder: Path | None, keep: bool, no_browser: bool) -> int:
     """Everything on loopback: stand-in APIs, drawn samples, the daemon with its page, a live view. Ends by itself."""
     from moichord.sandbox.demo import run_demo
 
-    return run_demo(folder, colour=entrance.colour, keep=keep)
+    return run_demo(folder, colour=entrance.colour, keep=keep, browser=not no_browser)
 
 
 COMMANDS = (sandbox, demo)

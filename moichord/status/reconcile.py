@@ -11,10 +11,9 @@ from typing import Any
 
 from moichord import __version__
 from moichord.errors import MoichordError
-from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Newest
 from moichord.receipt import iso
-from moichord.sample import State, printable
+from moichord.sample import Arrival, State, printable
 
 VERSION = 1
 FIELD = "sample_id"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,6 +24,7 @@ SENT = ["MO-1001", "MO-1003", "MO-1004", "MO-1005", "MO-1008"]
 UNKNOWN = "MO-1020"
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*3[1-7]m")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+NOT_THE_TESTS = {"NO_COLOR", "FORCE_COLOR", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"}
 WITHOUT_A_DAEMON = """\
 import sys
 from moichord.sandbox.demo import run_demo, stage
@@ -35,12 +36,19 @@ sys.exit(run_demo())
 class Show:
     """One demonstration as a process, alone in its process group, in an empty folder of its own."""
 
-    def __init__(self, folder: Path, *, terminal: bool, called: tuple[str, ...] = ("-m", "moichord", "demo")) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        terminal: bool,
+        called: tuple[str, ...] = ("-m", "moichord", "demo"),
+        screen: Mapping[str, str] | None = None,
+    ) -> None:
         self.cwd = folder
         self.cwd.mkdir()
         self.folder = folder / "moichord-demo"
         reader, writer = pty.openpty() if terminal else os.pipe()
-        environ = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+        environ = {name: value for name, value in os.environ.items() if name not in NOT_THE_TESTS} | (screen or {})
         self.process = subprocess.Popen(
             [sys.executable, *called],
             cwd=self.cwd,
@@ -109,6 +117,15 @@ def shows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Show]]
             found[name] = Show(root / name, terminal=terminal)
             ends.callback(found[name].end)
         yield found
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> dict[str, str]:
+    """A screen, and a browser that writes down what it is asked to show, in the file `opened`."""
+    command = tmp_path / "browser"
+    command.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/opened\n')
+    command.chmod(0o755)
+    return {"DISPLAY": ":0", "BROWSER": str(command)}
 
 
 @pytest.fixture
@@ -242,5 +259,21 @@ def test_its_page_is_named_and_with_keep_stays_until_ctrl_c(tmp_path: Path) -> N
         os.kill(show.process.pid, signal.SIGINT)
         assert show.result() == 0
         assert show.leaves_nobody_behind()
+    finally:
+        show.end()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_its_page_opens_in_the_browser_once_it_answers_unless_nobody_wants_that(
+    tmp_path: Path, browser: dict[str, str], wanted: bool
+) -> None:
+    called = ("-m", "moichord", "demo", *([] if wanted else ["--no-browser"]))
+    show = Show(tmp_path / "seen", terminal=True, called=called, screen=browser)
+    try:
+        show.wait_until_it_says("needs a person.")
+        address = re.search(r"http://127\.0\.0\.1:\d+/", CONTROL.sub("", show.said))
+        assert address is not None
+        opened = tmp_path / "opened"
+        assert (opened.read_text().split() if opened.exists() else []) == ([address[0]] if wanted else [])
     finally:
         show.end()

@@ -3,6 +3,7 @@
     cast      who appears, and what goes wrong on purpose
     stage     the folder, the configuration, the scanner, the daemon's process
     screen    what is seen of it
+    browsing  its page, in a browser
     verdict   what became of each sample, as both sides know it
     telling   the words
 
@@ -10,6 +11,7 @@ Owns the order of events. It must not know how the daemon works: it starts it li
 Errors: `UsageRefused` for a folder that is in use, `OSError` where something cannot be written or started.
 """
 
+import os
 import shutil
 import signal
 import sys
@@ -23,7 +25,7 @@ from moichord.clock import Clock, SystemClock
 from moichord.queue.database import Database
 from moichord.queue.views import Views
 from moichord.sample import FINISHED, State
-from moichord.sandbox.demo import telling
+from moichord.sandbox.demo import browsing, telling
 from moichord.sandbox.demo.cast import BUSY_SECONDS, CAST, BusyServer, Part
 from moichord.sandbox.demo.screen import Screen
 from moichord.sandbox.demo.stage import Daemon, Scanner, Stage, free_port, set_up, write_configuration
@@ -39,11 +41,11 @@ INTERRUPTED = 130
 AS_PLANNED, OTHERWISE = 0, 1
 
 
-def run_demo(folder: Path | None = None, *, colour: bool = True, keep: bool = False) -> int:
+def run_demo(folder: Path | None = None, *, colour: bool = True, keep: bool = False, browser: bool = True) -> int:
     """Show moichord at work in `folder`, new or empty (None: `moichord-demo` here); the exit code.
 
     0 if everything went as planned, 1 if not, 130 if it was interrupted. Whatever was started has ended by then; with
-    `keep` it goes on after the summary, until Ctrl-C.
+    `keep` it goes on after the summary, until Ctrl-C. With `browser` its page is opened where there is a screen.
     """
     stage = set_up(folder)
     screen = Screen(colour=colour)
@@ -51,7 +53,8 @@ def run_demo(folder: Path | None = None, *, colour: bool = True, keep: bool = Fa
     screen.heading(telling.TITLE)
     screen.lines(telling.introduction(shown))
     clock = SystemClock()
-    with interruptions() as interrupted, _played(stage, screen, clock, interrupted) as trips:
+    opens = browser and browsing.can_be_opened(os.environ, terminal=sys.stdout.isatty())
+    with interruptions() as interrupted, _played(stage, screen, clock, interrupted, opens=opens) as trips:
         if keep and not interrupted.noticed:
             code = _summarise(stage, screen, trips)
             screen.gap()
@@ -72,7 +75,9 @@ def _until(interrupted: "Interruptions", clock: Clock) -> None:
 
 
 @contextmanager
-def _played(stage: Stage, screen: Screen, clock: Clock, interrupted: "Interruptions") -> Iterator[list[Trip]]:
+def _played(
+    stage: Stage, screen: Screen, clock: Clock, interrupted: "Interruptions", *, opens: bool
+) -> Iterator[list[Trip]]:
     """Start everything and show it until the last sample has ended; what became of the samples. Everything stops with
     the context."""
     apis = StandInApis(
@@ -85,10 +90,12 @@ def _played(stage: Stage, screen: Screen, clock: Clock, interrupted: "Interrupti
         apis.fail_for(busy, status=503, headers={"Retry-After": str(BUSY_SECONDS)})
         port = free_port()
         write_configuration(stage, apis.environment(), port)
-        screen.lines([telling.page(port)])
+        screen.lines([telling.page(port, opens=opens)])
         with Daemon(stage, apis.environment()) as daemon, Scanner(stage, CAST) as scanner:
             over = threading.Event()
             deadline = clock.monotonic() + LONGEST_SECONDS
+            if opens:
+                browsing.open_soon(port, clock, over)
 
             def watched() -> Standing:
                 scanner.raise_trouble()

@@ -26,9 +26,10 @@ def introduction(folder: str) -> list[str]:
     ]
 
 
-def page(port: int) -> str:
-    """Where the daemon's page is."""
-    return f"Its page, in a browser, while this runs: http://127.0.0.1:{port}/"
+def page(port: int, *, opens: bool) -> str:
+    """Where the daemon's page is, and whether a browser is opened with it."""
+    how = "which opens now" if opens else "for a browser"
+    return f"Its page, {how}, while this runs: http://127.0.0.1:{port}/"
 
 
 def in_order(trips: Iterable[Trip]) -> list[Trip]:

@@ -9,7 +9,7 @@ from moichord import config
 from moichord.errors import UsageRefused
 from moichord.sample import Api, State, Step, Submission
 from moichord.sandbox.catalogue import CATALOGUE
-from moichord.sandbox.demo import telling
+from moichord.sandbox.demo import browsing, telling
 from moichord.sandbox.demo.cast import BUSY_SECONDS, BUSY_TIMES, CAST, IMAGES, BusyServer, Part, Role
 from moichord.sandbox.demo.stage import FOLDER_NAME, Stage, set_up, write_configuration
 from moichord.sandbox.demo.verdict import Trip, surprises
@@ -127,3 +127,22 @@ def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path)
     with pytest.raises(UsageRefused, match="not empty"):
         set_up(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "terminal", "platform", "opens"),
+    [
+        ({"DISPLAY": ":0"}, True, "linux", True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True, "linux", True),
+        ({"DISPLAY": ":0"}, False, "linux", False),
+        ({"DISPLAY": ""}, True, "linux", False),
+        ({"BROWSER": "firefox"}, True, "linux", False),
+        ({}, True, "win32", True),
+        ({}, True, "darwin", True),
+        ({}, False, "win32", False),
+    ],
+)
+def test_a_browser_is_opened_only_for_somebody_at_a_terminal_with_a_screen(
+    environ: dict[str, str], terminal: bool, platform: str, opens: bool
+) -> None:
+    assert browsing.can_be_opened(environ, terminal=terminal, platform=platform) is opens
