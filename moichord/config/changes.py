@@ -28,6 +28,7 @@ AT_ONCE: Mapping[str, tuple[str, ...]] = {
     ),
     "metadata": (
         *("url", "method", "key", "key_header", "json", "params", "headers", "unknown_sample_grace", "proxy"),
+        *("list_url", "list_ids"),
         *("timeout.connect", "timeout.read", "timeout.total", "tls.ca_file", "tls.client_cert", "tls.client_key"),
     ),
     "dicom": ("consistent", "record_changes", "signed", "non_image"),
@@ -44,7 +45,7 @@ AT_ONCE: Mapping[str, tuple[str, ...]] = {
     "retry": ("first_delay", "max_delay", "max_tries", "give_up_after"),
     "archive": ("images", "retention.done", "retention.failed", "retention.history"),
     "logging": ("level", "format", "file", "rotate", "keep"),
-    "notify": ("silence_after", "working_hours"),
+    "notify": ("urls", "events", "window", "silence_after", "working_hours", "report_url", "heartbeat_url"),
     "web": ("password_file", "read_only", "show_patient_data"),
 }
 AT_ONCE_BY_THEMSELVES = frozenset({"tags", "drain_timeout"})

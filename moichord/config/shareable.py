@@ -42,13 +42,17 @@ def hidden(text: str, environ: Mapping[str, str]) -> set[str]:
     for path, value in _leaves(parse(text, environ).data, ()):
         if _may_be_seen(path):
             continue
-        if len(path) > 1 and path[-2] == "key":
+        if _names_a_secret(path):
             with suppress(Unusable):
                 found.add(read_secret({path[-1]: value}, environ).reveal())
             continue
         found.add(str(value))
         found.update(_private(str(value)))
     return {one for one in found if len(one) >= SHORTEST}
+
+
+def _names_a_secret(path: KeyPath) -> bool:
+    return len(path) > 1 and (path[-2] == "key" or (path[0] == "notify" and path[-1] in {"file", "credential", "env"}))
 
 
 def _leaves(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
