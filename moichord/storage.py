@@ -79,7 +79,7 @@ class Storage:
         self._free = free
         self._lock = threading.Lock()
         self._mounts = mounts
-        self._mounted: dict[Path, Path] = {}
+        self._mounted: dict[Path, tuple[int, Path]] = {}  # the device that it lies on, and where that is mounted
         self._unsaved: set[Path] = set()
         self._known: dict[Key, Problem] = {}
 
@@ -184,15 +184,17 @@ class Storage:
         return None
 
     def _unmounted(self, key: Key, path: Path) -> str | None:
+        device = path.stat().st_dev
+        before, last = self._mounted.get(path, (None, None))
+        if device == before and path not in self._unsaved:
+            return None  # what is mounted or unmounted there brings another device
         mount = mount_point(path)
-        if self._mounted.get(path) == mount and path not in self._unsaved:
-            return None
         # Read again each time: what is missing may have been accepted meanwhile. A state knows its own place by itself.
         known = {} if key == "state" else self._mounts.known()
-        missing = missing_mount(path, known.get(path, self._mounted.get(path)))
+        missing = missing_mount(path, known.get(path, last))
         if missing is not None and not (key == "work" and self._work_is_ours()):
             return f"the share of {_NAME[key]} is not mounted ({missing}; {ACCEPT})"
-        self._mounted[path] = mount
+        self._mounted[path] = device, mount
         if key != "state" and known.get(path) != mount:
             self._remember(path, mount)
         return None

@@ -6,6 +6,7 @@ must not decide anything. Errors: Hold from a listing, where a folder cannot be 
 
 import struct
 from collections.abc import Callable
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
@@ -61,10 +62,13 @@ def lister(settings: Settings) -> Callable[[Path, tuple[str, ...]], str]:
     Nothing else that is configured has a part in it: what was planned is compared with it after any change.
     """
 
+    @cache  # few: what was ignored when a sample was planned, and what is now
+    def by_name(ignore: tuple[str, ...]) -> Scanner:
+        rules = WatchRules(ignore=ignore, temporary=(), max_files=MOST_FILES, max_depth=DEEPEST)
+        return Scanner(settings.folders.inbox, rules, None, lambda _: True)
+
     def listing(folder: Path, ignore: tuple[str, ...]) -> str:
-        rules = WatchRules(ignore=ignore, max_files=MOST_FILES, max_depth=DEEPEST)
-        by_name = Scanner(settings.folders.inbox, rules, lambda _: Inspection(Verdict.COMPLETE), lambda _: True)
-        seen = by_name.scan_folder(folder)
+        seen = by_name(ignore).scan_folder(folder)
         if seen.unreadable is not None:
             raise Hold(seen.unreadable, held_by="disk", seconds=UNREADABLE_SECONDS)
         files = sorted((file.path, file.kind, file.size) for file in seen.files)

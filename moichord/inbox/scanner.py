@@ -46,14 +46,14 @@ class Scanner:
     """Looks at the inbox, again and again; remembers what is settled so that it is read only once.
 
     One thread calls `scan`. `scan_folder` may be called by any. `filesystem` gives the type of the file system of
-    a path.
+    a path. Without `inspect` files are known by name, kind, size and times alone: none is opened, none is an image.
     """
 
     def __init__(
         self,
         inbox: Path,
         rules: WatchRules,
-        inspect: Inspect,
+        inspect: Inspect | None,
         is_sample_id: Callable[[str], bool],
         filesystem: Callable[[Path], str | None] = filesystem_type,
     ) -> None:
@@ -89,7 +89,7 @@ class Scanner:
         except OSError as error:
             return FolderSeen(path.name, unreadable=_cannot_read("the folder", error))
         try:
-            by_inode = not makes_inodes_up(self._filesystem(path))
+            by_inode = self._inspect is not None and not makes_inodes_up(self._filesystem(path))
             return _Reading(self._rules, self._inspect, known, by_inode=by_inode).read(path.name, descriptor)
         finally:
             os.close(descriptor)
@@ -153,7 +153,7 @@ class _Reading:
     def __init__(
         self,
         rules: WatchRules,
-        inspect: Inspect,
+        inspect: Inspect | None,
         known: FolderSeen | None,
         *,
         by_inode: bool,
@@ -268,9 +268,11 @@ class _Reading:
             return False, Verdict.NEVER, f"{kind}, which is never {LINK_ADVICE if link else SPECIAL_ADVICE}"
         if temporary:
             return False, Verdict.MAY_BECOME_COMPLETE, "its name is that of a file still being written"
+        if self._inspect is None:
+            return False, Verdict.COMPLETE, None
         try:
             with open_regular(name, dir_fd=folder, device=self._device) as file:
-                return self._judge_contents(name, file)
+                return self._judge_contents(name, file, self._inspect)
         except FileNotFoundError:
             return None
         except NotRegular as error:
@@ -279,7 +281,7 @@ class _Reading:
             self._unreadable = _cannot_read(printable(path), error)
             return False, Verdict.MAY_BECOME_COMPLETE, "it cannot be read"
 
-    def _judge_contents(self, name: str, file: BinaryIO) -> tuple[bool, Verdict, str | None]:
+    def _judge_contents(self, name: str, file: BinaryIO, inspect: Inspect) -> tuple[bool, Verdict, str | None]:
         if name.lower() == _DICOMDIR:
             return False, Verdict.COMPLETE, None
         if not self._rules.is_image(name):
@@ -287,7 +289,7 @@ class _Reading:
             if start[_PREAMBLE_BYTES:] != b"DICM":
                 return False, Verdict.COMPLETE, None
             file.seek(0)
-        return True, *self._inspect(file)
+        return True, *inspect(file)
 
     def _limit_broken(self, problem: str) -> None:
         if problem not in self._over_limits:
