@@ -196,8 +196,9 @@ def _what_it_waits_for(entrance: Entrance) -> str:
 
     try:
         with entrance.state() as state:
-            in_flight = state.standing().sending
-            names = [one.sample_id for one in state.views.overview().unfinished if one.uuid in in_flight]
+            standing = state.standing(most=0)
+            in_flight = standing.sending
+            names = [one.sample_id for one in standing.overview.processing if one.uuid in in_flight]
     except (MoichordError, OSError):
         return ""
     if not names:

@@ -126,14 +126,16 @@ class OpenState:
 
         return daemon_holds(self.whereabouts.state)
 
-    def standing(self) -> "Standing":
-        """Everything at this moment."""
+    def standing(self, most: int | None = None) -> "Standing":
+        """Everything at this moment; with `most`, no more of the samples in work."""
         from moichord.status.standing import look
 
         folders = self.whereabouts.folders
         places = {"work": folders.work, "done": folders.done, "failed": folders.failed}
         places["state"] = self.whereabouts.state.parent
-        return look(self.views, folders.failed, self.daemon_runs, self.clock, command=self.command, places=places)
+        return look(
+            self.views, folders.failed, self.daemon_runs, self.clock, most=most, command=self.command, places=places
+        )
 
     def when(self) -> str:
         """When the daemon carries out what was asked for."""

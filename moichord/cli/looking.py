@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from moichord.sample import Arrival, Submission
+    from moichord.status.standing import Standing
 
 LONGEST_HISTORY = 10_000
 
@@ -63,10 +64,14 @@ def _watch(entrance: Entrance, state: OpenState) -> None:
     from moichord.status import terminal
 
     console = entrance.console()
+
+    def seen() -> "Standing":
+        return state.standing(most=terminal.ROWS)
+
     try:
-        terminal.watch(state.standing, console, threading.Event(), state.clock)
+        terminal.watch(seen, console, threading.Event(), state.clock)
     except KeyboardInterrupt:
-        console.print(terminal.draw(state.standing(), console, most=terminal.ROWS))
+        console.print(terminal.draw(seen(), console, most=terminal.ROWS))
 
 
 def _watch_one(entrance: Entrance, state: OpenState, sample: str) -> None:
@@ -132,7 +137,7 @@ def _arrival(state: OpenState, sample: str) -> "Arrival | None":
     found = state.views.arrival_of(sample)
     if found is not None:
         return found
-    return next((one for one in state.views.overview().receiving if one.folder_name == sample), None)
+    return next((one for one in state.views.receiving() if one.folder_name == sample), None)
 
 
 def _folder(state: OpenState, submission: "Submission") -> Path:

@@ -16,6 +16,7 @@ from moichord.errors import MoichordError
 
 if TYPE_CHECKING:
     from moichord.cli.entrance import OpenState
+    from moichord.sample import Arrival
 
 LOG_BYTES = 2**20
 EVENTS = 1000
@@ -99,7 +100,7 @@ def _of_state(state: "OpenState", hide: set[str]) -> Mapping[str, str]:
 
 
 def _name(arrival: "Arrival") -> str:
-    from moichord.sample import Arrival, printable
+    from moichord.sample import printable
 
     return printable(arrival.folder_name)
 

@@ -4,54 +4,36 @@ Owns the questions that people ask of the state. It changes nothing and must not
 Errors: none of its own.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, or_, select
+from sqlalchemy import Connection, Select, bindparam, exists, func, select
 
-from moichord.outage import Circuit
 from moichord.queue import files, migrations
-from moichord.queue.circuits import circuit_of
 from moichord.queue.database import Database
+from moichord.queue.glance import Glance, Overview, Progress, glance, read_overview, read_progress, read_receiving
 from moichord.queue.rows import event_of, image_of, step_of, submission_of
-from moichord.queue.schema import arrivals, circuits, history, images, steps, submissions
-from moichord.sample import FINISHED, Arrival, Event, Image, State, Step, StepRecord, Submission
+from moichord.queue.schema import arrivals, history, images, steps, submissions
+from moichord.sample import Arrival, Event, Image, State, Step, StepRecord, Submission
 
-# Named one by one, so that an index finds them among the many that have ended.
-_IN_WORK = submissions.c.state.in_([str(state) for state in State if state not in FINISHED])
 _newer = submissions.alias("newer").c
 _IS_NEWEST = ~exists().where(
     _newer.sample_id == submissions.c.sample_id, _newer.attempt_number > submissions.c.attempt_number
 )
 
+_LAST_NUMBER = select(func.max(history.c.number))
+_LAST_TAKEN = (
+    select(history.c.at)
+    .where(history.c.number > bindparam("after"), history.c.state == str(State.READY))
+    .order_by(history.c.number.desc())
+    .limit(1)
+)
+_LAST_SEEN = select(func.max(arrivals.c.first_seen_at))
 # Asked at the end of every trip: built once.
 _ONE = select(submissions).where(submissions.c.uuid == bindparam("of"))
 _STEPS_OF = select(steps).where(steps.c.submission == bindparam("of"))
 _IMAGES_OF = select(images).where(images.c.submission == bindparam("of")).order_by(images.c.number)
 _EVENTS_OF = select(history).where(history.c.submission == bindparam("of")).order_by(history.c.number)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the upload of one submission is. Images, and bytes as sent."""
-
-    images: int
-    images_acknowledged: int
-    size: int
-    size_acknowledged: int
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """Everything at a glance. `unfinished` is oldest first; `recent` holds finished submissions, newest first."""
-
-    receiving: list[Arrival]
-    unfinished: list[Submission]
-    recent: list[Submission]
-    counts: dict[State, int]
-    progress: dict[str, Progress]
-    circuits: list[Circuit]
-    paused_at: float | None
-    notices: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +59,14 @@ class Newest:
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """When a submission was sent and how much of it, in bytes; one that still is has no `ended`."""
+class LastArrival:
+    """When a sample was last seen for the first time, None if none was ever; as of this number of history's rows."""
 
-    began: float
-    ended: float | None
-    size: int
+    at: float | None
+    number: int
+
+
+NEVER = LastArrival(None, 0)
 
 
 class Views:
@@ -95,26 +79,25 @@ class Views:
         """Another value once anything of the state has changed; None where that is not known. Cheap to ask."""
         return files.mark_of(self._database.path)
 
-    def overview(self, recent: int = 10) -> Overview:
-        """What arrives, what is in work, and the `recent` submissions that finished last."""
-        s = submissions.c
+    def glance(self, *, since: float, recent: int, most: int | None) -> Glance:
+        """Everything at one moment; uploads that ended after `since`."""
         with self._database.read() as connection:
-            waiting = _submissions(connection, select(submissions).where(_IN_WORK).order_by(s.taken_at))
-            moved = or_(s.intent.is_(None), s.intent != "conclude")
-            ended = select(submissions).where(s.finished_at > 0, moved).order_by(s.finished_at.desc()).limit(recent)
-            counted = connection.execute(select(s.state, func.count()).group_by(s.state))
-            paused = migrations.fact(connection, "paused_at")
-            notices = migrations.fact(connection, "notices")
-            return Overview(
-                receiving=_arrivals(connection),
-                unfinished=waiting,
-                recent=_submissions(connection, ended),
-                counts={State(state): count for state, count in counted},
-                progress=_progress(connection),
-                circuits=[circuit_of(row) for row in connection.execute(select(circuits))],
-                paused_at=float(paused) if isinstance(paused, float | int) else None,
-                notices=list(notices) if isinstance(notices, list) else [],
-            )
+            return glance(connection.exec_driver_sql, since=since, recent=recent, most=most)
+
+    def overview(self, recent: int = 10, most: int | None = None) -> Overview:
+        """What arrives, what is in work (with `most`, no more of it), and the `recent` submissions that ended last."""
+        with self._database.read() as connection:
+            return read_overview(connection.exec_driver_sql, recent=recent, most=most)
+
+    def progress(self, uuids: Iterable[str]) -> dict[str, Progress]:
+        """How far these submissions are, by UUID; nothing of what is not planned yet."""
+        with self._database.read() as connection:
+            return read_progress(connection.exec_driver_sql, uuids)
+
+    def receiving(self) -> list[Arrival]:
+        """What arrives."""
+        with self._database.read() as connection:
+            return read_receiving(connection.exec_driver_sql)
 
     def newest(self, sample_id: str) -> Submission | None:
         """The newest submission of a sample ID (or the one with that UUID)."""
@@ -141,28 +124,14 @@ class Views:
         with self._database.read() as connection:
             return [Newest(row[0], row[1], State(row[2]), *row[3:]) for row in connection.execute(wanted)]
 
-    def last_arrival(self) -> float | None:
-        """When a sample was last seen for the first time; None if none was ever."""
-        taken = (
-            select(history.c.at).where(history.c.state == str(State.READY)).order_by(history.c.number.desc()).limit(1)
-        )
-        seen = select(func.max(arrivals.c.first_seen_at))
+    def last_arrival(self, known: LastArrival = NEVER) -> LastArrival:
+        """When a sample was last seen for the first time. Of history only what is newer than `known` is read."""
         with self._database.read() as connection:
-            found = (connection.execute(taken).scalar(), connection.execute(seen).scalar())
-        return max((float(at) for at in found if at is not None), default=None)
-
-    def uploads(self, since: float, most: int = 500) -> list[Upload]:
-        """Uploads of what is done since then (the newest `most`), and of what is being sent."""
-        s, st = submissions.c, steps.c
-        times = select(st.started_at, st.finished_at, s.uuid, s.size).join(submissions, s.uuid == st.submission)
-        of_upload = times.where(st.step == str(Step.UPLOAD))
-        ended = of_upload.where(s.finished_at >= since, s.state == str(State.DONE)).order_by(s.finished_at.desc())
-        sending = of_upload.where(s.state == str(State.PROCESSING), s.step == str(Step.UPLOAD))
-        with self._database.read() as connection:
-            past = [Upload(row[0], row[1], row[3]) for row in connection.execute(ended.limit(most))]
-            now = connection.execute(sending).all()
-            progress = _progress(connection) if now else {}
-        return past + [Upload(row[0], None, progress[row[2]].size_acknowledged) for row in now if row[2] in progress]
+            number = connection.execute(_LAST_NUMBER).scalar() or 0
+            taken = connection.execute(_LAST_TAKEN, {"after": known.number}).scalar()
+            seen = connection.execute(_LAST_SEEN).scalar()
+        found = [float(at) for at in (known.at, taken, seen) if at is not None]
+        return LastArrival(max(found, default=None), number)
 
     def detail(self, uuid: str) -> Detail:
         """All about the submission `uuid`."""
@@ -214,27 +183,3 @@ class Views:
 
 def _submissions(connection: Connection, wanted: Select[tuple[object, ...]]) -> list[Submission]:
     return [submission_of(row) for row in connection.execute(wanted)]
-
-
-def _arrivals(connection: Connection) -> list[Arrival]:
-    wanted = select(arrivals).order_by(arrivals.c.first_seen_at)
-    return [Arrival(**row._mapping) for row in connection.execute(wanted)]
-
-
-def _progress(connection: Connection) -> dict[str, Progress]:
-    i = images.c
-    length = i.header_length + i.tail_length
-    acknowledged = i.acknowledged_at.is_not(None)
-    wanted = (
-        select(
-            i.submission,
-            func.count(),
-            func.count(i.acknowledged_at),
-            func.sum(length),
-            func.coalesce(func.sum(length).filter(acknowledged), 0),
-        )
-        .join(submissions, submissions.c.uuid == i.submission)
-        .where(_IN_WORK, i.carried.is_(False), i.duplicate_of.is_(None))
-        .group_by(i.submission)
-    )
-    return {row[0]: Progress(row[1], row[2], int(row[3]), int(row[4])) for row in connection.execute(wanted)}

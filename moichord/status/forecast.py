@@ -5,7 +5,7 @@ Owns these estimates. Pure; it must not know where the numbers come from. No err
 
 from collections.abc import Iterable, Sequence
 
-from moichord.queue.views import Upload
+from moichord.queue.glance import Upload
 
 WINDOW = 3600.0
 SHORTEST = 5.0

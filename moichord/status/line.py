@@ -10,6 +10,7 @@ from pathlib import Path
 
 from moichord.clock import Clock
 from moichord.pulse import Pulse
+from moichord.queue.glance import Group
 from moichord.queue.views import Views
 from moichord.sample import State, Step, Submission
 from moichord.status.pace import Pace
@@ -53,7 +54,7 @@ class Teller:
 
     def _look(self) -> str:
         with self._pulse.share("the folder failed", ANSWER_SECONDS):
-            standing = look(self._views, self._failed, _it_runs, self._clock, recent=0)
+            standing = look(self._views, self._failed, _it_runs, self._clock, recent=0, most=0)
         self._pace.note(self._clock.monotonic(), sent_now(standing))
         return line(standing, self._pace)
 
@@ -64,7 +65,9 @@ def _it_runs() -> bool:
 
 def line(standing: Standing, pace: Pace) -> str:
     """How it stands: how many samples do what, and what ails all of them."""
-    groups = Counter(_group(one) for one in standing.overview.unfinished)
+    groups: Counter[str] = Counter()
+    for some in standing.overview.groups:
+        groups[_group(some)] += some.number
     counted = [f"{groups[word]} {word}{_how_far(standing, pace, word)}" for word in _WORDS if groups[word]]
     if standing.arriving:
         counted.append(f"{len(standing.arriving)} arriving")
@@ -78,15 +81,15 @@ def sent_now(standing: Standing) -> dict[str, int]:
     progress = standing.overview.progress
     return {
         one.uuid: min(known.size, known.size_acknowledged + standing.sending.get(one.uuid, 0))
-        for one in standing.overview.unfinished
+        for one in standing.overview.processing
         if _group(one) == "sending" and (known := progress.get(one.uuid)) is not None
     }
 
 
-def _group(submission: Submission) -> str:
-    if submission.state is not State.PROCESSING:
+def _group(some: Group | Submission) -> str:
+    if some.state is not State.PROCESSING:
         return "waiting"
-    return "finishing" if submission.intent == "conclude" else _AT_STEP.get(submission.step, "finishing")
+    return "finishing" if some.intent == "conclude" else _AT_STEP.get(some.step, "finishing")
 
 
 def _how_far(standing: Standing, pace: Pace, word: str) -> str:

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from moichord import __version__
 from moichord.queue.circuits import held_api
-from moichord.sample import Api, State, Submission
+from moichord.sample import Api, State
 from moichord.status.standing import Disk, Standing
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -55,7 +55,10 @@ def _about_samples(standing: Standing) -> Iterator[Metric]:
     yield _labelled(
         "ended_submissions", "Submissions that ended and that the state remembers, by outcome.", {"outcome": remembered}
     )
-    waiting = Counter(_waits_for(one) for one in overview.unfinished if one.state is State.WAITING)
+    waiting: Counter[str] = Counter()
+    for some in overview.groups:
+        if some.state is State.WAITING:
+            waiting[_waits_for(some.held_by)] += some.number
     reasons = {reason: waiting[reason] for reason in WAITS_FOR}
     yield _labelled("waiting_samples", "Samples that wait, by what for.", {"reason": reasons})
     yield _gauge("attention_samples", "Failed samples that lie in failed and need somebody.", len(standing.attention))
@@ -67,11 +70,11 @@ def _about_samples(standing: Standing) -> Iterator[Metric]:
 
 def _about_times(standing: Standing) -> Iterator[Metric]:
     overview = standing.overview
-    oldest = min((one.taken_at for one in overview.unfinished), default=standing.at)
+    oldest = min((some.oldest for some in overview.groups), default=standing.at)
     yield _gauge("oldest_sample_seconds", "Time since the oldest sample in work was taken.", standing.at - oldest)
-    known = [*overview.unfinished, *overview.recent]
+    known = [*(some.newest for some in overview.groups), *(one.taken_at for one in overview.recent)]
     if known:
-        taken = max(one.taken_at for one in known)
+        taken = max(known)
         yield _gauge("last_taken_timestamp_seconds", "When a sample was taken last.", taken)
     ended = [one.finished_at for one in overview.recent if one.state is State.DONE and one.finished_at is not None]
     if ended:
@@ -105,11 +108,11 @@ def _about_disks(disks: Iterable[Disk]) -> Iterator[Metric]:
     yield _labelled("disk_size_bytes", "Size of the file system of a folder.", {"folder": whole})
 
 
-def _waits_for(submission: Submission) -> str:
-    if submission.held_by is None:
+def _waits_for(held_by: str | None) -> str:
+    if held_by is None:
         return "retry"
-    api = held_api(submission.held_by)
-    return _HELD.get(submission.held_by.partition(":")[0], "other") if api is None else str(api)
+    api = held_api(held_by)
+    return _HELD.get(held_by.partition(":")[0], "other") if api is None else str(api)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

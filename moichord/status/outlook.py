@@ -12,7 +12,7 @@ from moichord.clock import Clock
 from moichord.config import Notify
 from moichord.pulse import Pulse
 from moichord.queue.space import Space
-from moichord.queue.views import Views
+from moichord.queue.views import NEVER, Views
 from moichord.status.forecast import DAY, SOON, full_in
 from moichord.status.phrases import size
 from moichord.status.silence import silence
@@ -41,6 +41,7 @@ class Outlook:
         self._clock = clock
         self._pulse = pulse
         self._began = clock.now()
+        self._last = NEVER
         self.notices: tuple[str, ...] = ()
 
     def run(self, stopping: threading.Event) -> None:
@@ -52,8 +53,8 @@ class Outlook:
     def look(self) -> None:
         """Look at everything once."""
         rules, now = self._rules(), self._clock.now()
-        last = self._views.last_arrival()
-        quiet = silence(self._began if last is None else last, now, rules.silence_after, rules.working_hours)
+        last = self._last = self._views.last_arrival(self._last)
+        quiet = silence(self._began if last.at is None else last.at, now, rules.silence_after, rules.working_hours)
         with self._pulse.share("the folders work, done and failed", ANSWER_SECONDS):
             found = disks(self._places)
         self._space.record(now, {one.folders[0]: one.free for one in found})

@@ -11,7 +11,8 @@ from typing import Any
 
 from moichord import __version__
 from moichord.outage import Circuit
-from moichord.queue.views import Detail, Progress
+from moichord.queue.glance import Progress
+from moichord.queue.views import Detail
 from moichord.receipt import image_figures, iso, step_figures
 from moichord.sample import STEPS, Arrival, Event, Image, Submission, printable
 from moichord.status.sentences import Sentence, plain_state, sentences, share_sent

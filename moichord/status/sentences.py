@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from moichord.outage import Circuit
 from moichord.queue.circuits import held_api
-from moichord.queue.views import Progress
+from moichord.queue.glance import Progress
 from moichord.sample import Api, Event, State, Step, Submission
 from moichord.status.phrases import called, count, duration, moment, size
 from moichord.status.standing import Standing
@@ -75,7 +75,7 @@ def figures(standing: Standing) -> Iterator[str]:
     left, seconds = standing.bytes_left, standing.seconds_left
     if standing.rate and left and seconds is not None:
         yield f"Sending {size(standing.rate)} a second; {size(left)} are left, which takes about {duration(seconds)}."
-    if standing.daemon and (standing.overview.unfinished or standing.outages):
+    if standing.daemon and (standing.overview.groups or standing.outages):
         servers = (f"{name} {_server(standing, api)}" for api, name in SERVER.items())
         yield _capital("; ".join(servers)) + "."
     disks = (f"{size(one.free)} of {size(one.size)} for {', '.join(one.folders)}" for one in standing.disks)
@@ -171,7 +171,7 @@ def _waiting(submission: Submission) -> str:
 
 
 def _outage(circuit: Circuit, standing: Standing) -> Sentence:
-    held = sum(holding_api(one) is circuit.api for one in standing.overview.unfinished)
+    held = sum(one.number for one in standing.overview.groups if held_api(one.held_by) is circuit.api)
     since = moment(circuit.open_since or standing.at, standing.at)
     text = f"The {SERVER[circuit.api]} cannot be used since {since}; {_waits(held)}nothing is lost."
     return Sentence(Level.PROBLEM, text, circuit.reason, circuit.remedy)
@@ -187,7 +187,7 @@ def _needs_you(standing: Standing) -> Sentence:
 
 
 def _no_daemon(standing: Standing) -> Sentence:
-    pending = len(standing.overview.unfinished) + len(standing.arriving)
+    pending = standing.overview.number_unfinished + len(standing.arriving)
     text = f"No daemon is running; {_waits(pending)}nothing is lost." if pending else "No daemon is running."
     return Sentence(Level.WARNING, text, remedy="Start it with: moichord run (or systemctl start moichord)")
 
@@ -198,7 +198,7 @@ def _waits(number: int) -> str:
 
 def _all_well(standing: Standing) -> Sentence:
     overview = standing.overview
-    parts = list(_in_hand(len(standing.arriving), len(overview.unfinished)))
+    parts = list(_in_hand(len(standing.arriving), overview.number_unfinished))
     if parts:
         return Sentence(Level.NEWS, f"{_capital(', '.join(parts))}.")
     if not any(overview.counts.values()):

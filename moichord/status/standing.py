@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from moichord.clock import Clock
 from moichord.outage import Circuit
-from moichord.queue.views import Overview, Views
-from moichord.sample import Api, Arrival, State, Submission
+from moichord.queue.glance import Glance, Overview
+from moichord.sample import Api, Arrival, Submission
 from moichord.status.forecast import WINDOW, rate
 from moichord.status.phrases import MOICHORD
 
@@ -49,9 +50,7 @@ class Standing:
     @property
     def bytes_left(self) -> int:
         """Bytes of samples in work that the image server does not have yet; as received, of what is not planned yet."""
-        known = self.overview.progress
-        planned = sum(one.size - one.size_acknowledged for one in known.values())
-        return planned + sum(one.size for one in self.overview.unfinished if one.uuid not in known)
+        return self.overview.bytes_left
 
     @property
     def seconds_left(self) -> float | None:
@@ -78,6 +77,12 @@ class Standing:
         return next((one for one in self.overview.circuits if one.api is api), None)
 
 
+class Views(Protocol):
+    """Whoever reads the state: `queue.views`, or a command that only looks."""
+
+    def glance(self, *, since: float, recent: int, most: int | None) -> Glance: ...
+
+
 def look(
     views: Views,
     failed: Path,
@@ -85,26 +90,29 @@ def look(
     clock: Clock,
     *,
     recent: int = 10,
+    most: int | None = None,
     command: str = MOICHORD,
     places: Mapping[str, Path] | None = None,
 ) -> Standing:
-    """The state as it is now; `failed` is the folder of failed samples, `places` are the folders whose disks matter."""
-    now, overview = clock.now(), views.overview(recent)
+    """The state as it is now, with at most `most` of the samples in work.
+
+    `failed` is the folder of failed samples, `places` are the folders whose disks matter.
+    """
+    now = clock.now()
+    seen = views.glance(since=now - WINDOW, recent=recent, most=most)
     running = daemon_runs()
-    sending = views.fact("sending") if running else None
-    on_the_way = {one.uuid for one in overview.unfinished}  # one that has ended since is told of next time
-    failures = [one for one in views.in_state(State.FAILED) if one.uuid not in on_the_way]
-    ended = [one for one in failures if one.deleted_at is None and (one.finished_at or 0.0) <= now]
+    # One that has ended since is told of next time.
+    ended = [one for one in seen.failed if one.deleted_at is None and (one.finished_at or 0.0) <= now]
     attention = [one for one in ended if _still_lies(failed, one)]
     return Standing(
         at=now,
-        overview=overview,
+        overview=seen.overview,
         attention=attention,
         daemon=running,
-        sending=sending if isinstance(sending, dict) else {},
+        sending=seen.sending if running else {},
         taken_out=len(ended) - len(attention),
         command=command,
-        rate=rate(views.uploads(now - WINDOW), now) if running and overview.unfinished else None,
+        rate=rate(seen.uploads, now) if running else None,
         disks=tuple(disks(places or {})),
     )
 

@@ -69,10 +69,12 @@ def draw(standing: Standing, console: Console, *, most: int | None = None) -> Re
     overview = standing.overview
     needing: list[Submission | Arrival] = [*standing.attention, *standing.misnamed]
     recent = [one for one in overview.recent if one not in standing.attention]
+    on_the_way = overview.unfinished
+    not_read = overview.number_unfinished - len(on_the_way)
     parts = [
         banner(sentences(standing)),
         _part("Arriving", standing.arriving, _arriving, most),
-        _part("On the way", overview.unfinished, lambda one: _on_the_way(one, standing, console), most),
+        _part("On the way", on_the_way, lambda one: _on_the_way(one, standing, console), most, not_read),
         _part("Needs attention", needing, lambda one: _needing(one, standing), most),
         _advice(standing),
         _part("Finished lately", recent, lambda one: _finished(one, standing.at), most),
@@ -167,8 +169,9 @@ class Row:
 
 
 def _part(
-    heading: str, samples: Sequence[Drawn], row_of: Callable[[Drawn], Row], most: int | None
+    heading: str, samples: Sequence[Drawn], row_of: Callable[[Drawn], Row], most: int | None, not_read: int = 0
 ) -> RenderableType | None:
+    """`not_read` are those that there are besides `samples`."""
     if not samples:
         return None
     shown = [row_of(one) for one in samples[:most]]
@@ -176,7 +179,7 @@ def _part(
     name = min(NAME, max(row.name.cell_len for row in shown))
     state = max(row.state.cell_len for row in shown)
     lines = [indented(line) for row in shown for line in _lines(row, name, state)]
-    left = len(samples) - len(shown)
+    left = len(samples) - len(shown) + not_read
     more = [indented(Text(f"and {left} more", style=QUIET))] if left else []
     return Group(Text(), Text(heading, style=HEADING), *lines, *more)
 

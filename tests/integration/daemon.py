@@ -19,8 +19,9 @@ import yaml
 
 from moichord.clock import SystemClock
 from moichord.queue.database import Database
+from moichord.queue.glance import Overview
 from moichord.queue.requests import Requests
-from moichord.queue.views import Detail, Overview, Views
+from moichord.queue.views import Detail, Views
 from moichord.sample import FAILED_NAME, FINISHED, RECEIPT_NAME, Arrival, State, Submission
 
 T = TypeVar("T")

@@ -37,7 +37,7 @@ class Interface:
 
     def samples(self, request: Request) -> Response:
         """What `status --json` prints; with `q` or `page` also what is found, 100 on a page."""
-        standing = self._desk.present.standing()
+        standing = self._desk.everything.standing()
         text, page = request.query_params.get("q", "").strip()[:LONGEST_SEARCH], page_of(request)
         first = (page - 1) * ROWS
         listings = self._desk.listings
@@ -60,7 +60,9 @@ class Interface:
         """What `status SAMPLE --json` prints."""
         submission = found(self._desk, request.path_params["uuid"])
         others = self._desk.views.submissions_of(submission.sample_id)
-        return AsciiJson(sample_report(self._desk.views.detail(submission.uuid), others, self._desk.present.standing()))
+        return AsciiJson(
+            sample_report(self._desk.views.detail(submission.uuid), others, self._desk.standing([submission]))
+        )
 
     def metrics(self, _request: Request) -> Response:
         """How it stands, for Prometheus."""

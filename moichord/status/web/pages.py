@@ -73,7 +73,7 @@ class Pages:
     def overview(self, request: Request) -> Response:
         """Everything at a glance; or what is searched for, or one day."""
         desk = self._desk
-        standing, rows = desk.present.standing(), desk.rows()
+        standing = desk.present.standing()
         text = request.query_params.get("q", "").strip()[:LONGEST_SEARCH]
         day = days.parse_day(request.query_params.get("day", ""))
         page = page_of(request)
@@ -81,15 +81,17 @@ class Pages:
         parts: list[Part] = []
         if text:
             heading, listing = f"Found for “{printable(text)}”", desk.listings.matching(text, first, FINISHED_ROWS)
-            parts = [_arriving_like(text, standing, rows)]
+            parts = [_arriving_like(text, standing, desk.rows())]
         elif day is not None:
             begin, end = days.midnight(day), days.midnight(day + timedelta(days=1))
             heading = f"Ended on {day:%A}, {day.day} {day:%B %Y}"
             listing = desk.listings.ended(first, FINISHED_ROWS, since=begin, before=end)
         else:
             heading, listing = "Finished", desk.listings.ended(first, FINISHED_ROWS)
-            parts = list(_unfinished(standing, rows))
-        finished = [rows.of(one) for one in _once(listing, standing, anyway=bool(text or day))]
+            parts = list(_unfinished(standing, desk.rows()))
+        below = _once(listing, standing, anyway=bool(text or day))
+        rows = desk.rows(below)
+        finished = [rows.of(one) for one in below]
         content = {
             "said": sentences(standing),
             "narrowed": bool(text) or day is not None,
@@ -108,7 +110,7 @@ class Pages:
         today = days.day_of(standing.at)
         day = self._day(today)
         typical = [("From drop to done, today", day.median_text)] if day.median_text else []
-        on_the_way = f"{len(standing.overview.unfinished)}"
+        on_the_way = f"{standing.overview.number_unfinished}"
         return [("Sent today", f"{day.sent}"), ("Bytes, today", day.size_text), *typical, ("On the way", on_the_way)]
 
     def sample(self, request: Request) -> Response:
@@ -122,7 +124,7 @@ class Pages:
         others = [one for one in desk.views.submissions_of(submission.sample_id) if one.uuid != submission.uuid]
         page, now = page_of(request), standing.at
         some = detail.images[(page - 1) * IMAGES : page * IMAGES]
-        rows = desk.rows()
+        rows = desk.rows([detail.submission])
         content = {
             "row": rows.of(detail.submission),
             "facts": _facts(detail.submission, now, str(desk.place(detail.submission))),
@@ -202,8 +204,9 @@ def _unfinished(standing: Standing, rows: Rows) -> Iterable[Part]:
     needing = [*map(rows.of, standing.attention[:ROWS]), *needing]
     yield Part("attention", "Needs attention", needing, len(standing.attention) + len(standing.misnamed) - len(needing))
     # What is just being taken is known as an arrival too.
-    unfinished = [one for one in standing.overview.unfinished if one.state is not State.RECEIVING]
-    yield Part("way", "On the way", [*map(rows.of, unfinished[:ROWS])], len(unfinished[ROWS:]))
+    taken = [one for one in standing.overview.unfinished if one.state is not State.RECEIVING][:ROWS]
+    number = sum(some.number for some in standing.overview.groups if some.state is not State.RECEIVING)
+    yield Part("way", "On the way", [*map(rows.of, taken)], number - len(taken))
     arriving = standing.arriving
     yield Part("arriving", "Arriving", [*map(rows.arriving, arriving[:ROWS])], len(arriving[ROWS:]))
 

@@ -23,14 +23,20 @@ SHARE_OF_TIME = 10.0
 
 
 class Present:
-    """The state at this moment, shared by all who ask. `soonest` seconds lie between two looks at least."""
+    """The state at this moment, shared by all who ask, with at most `most` of the samples in work.
 
-    def __init__(self, database: Database, failed: Path, clock: Clock, *, soonest: float = SOONEST) -> None:
+    `soonest` seconds lie between two looks at least.
+    """
+
+    def __init__(
+        self, database: Database, failed: Path, clock: Clock, *, soonest: float = SOONEST, most: int | None = None
+    ) -> None:
         self._database = database
         self._views = Views(database)
         self._failed = failed
         self._clock = clock
         self._soonest = soonest
+        self._most = most
         self._lock = threading.Lock()
         self._open = ExitStack()
         self._edition: Callable[[], int] | None = None
@@ -74,7 +80,7 @@ class Present:
         edition = self._edition()
         if self._standing is not None and edition == self._seen and began - self._looked_at < LATEST:
             return
-        self._standing = look(self._views, self._failed, _it_runs, self._clock)
+        self._standing = look(self._views, self._failed, _it_runs, self._clock, most=self._most)
         self._pace.note(began, sent_now(self._standing))
         took = self._clock.monotonic() - began
         self._seen, self._looked_at = edition, began

@@ -22,6 +22,7 @@ from moichord.status.web.decoder import Decoder
 from moichord.status.web.desk import Desk
 from moichord.status.web.drawing import environment
 from moichord.status.web.live import Live
+from moichord.status.web.pages import ROWS
 from moichord.status.web.passwords import People
 from moichord.status.web.pictures import Cache, Pictures, place_of
 from moichord.status.web.present import SOONEST, Present
@@ -48,7 +49,8 @@ class Page:
         self._clock = clock
         self._outside = Outside(hindrances, _places(settings))
         self._decoder = Decoder(clock)
-        self._present = Present(database, settings.folders.failed, clock, soonest=soonest)
+        self._present = Present(database, settings.folders.failed, clock, soonest=soonest, most=ROWS)
+        self._everything = Present(database, settings.folders.failed, clock, soonest=soonest)
         self._server = PageServer(settings.web.listen, self.application, self._present.look_again, clock)
         self._enabled = settings.web.enabled
         self.adopt(settings)
@@ -77,6 +79,7 @@ class Page:
         finally:
             self._decoder.close()
             self._present.close()
+            self._everything.close()
 
     def application(self, live: Live) -> ASGIApp:
         """Everything that answers requests."""
@@ -86,6 +89,7 @@ class Page:
             listings,
             Requests(self._database, self._clock),
             self._present,
+            self._everything,
             self._settings_now,
             self._people_now,
             self._place,

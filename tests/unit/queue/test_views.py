@@ -3,7 +3,7 @@
 import pytest
 
 from moichord.queue.bulletin import Bulletin
-from moichord.queue.views import Progress
+from moichord.queue.glance import Progress
 from moichord.sample import Acknowledgement, Api, State, Step
 from tests.fakes import FakeClock
 from tests.unit.queue.state import Queue, arrival, image, outage

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moichord.queue.views import Upload
+from moichord.queue.glance import Upload
 from moichord.sample import State, Step
 from moichord.status.forecast import full_in, rate
 from moichord.status.sentences import figures

@@ -6,7 +6,8 @@ import pytest
 
 from moichord.outage import Circuit
 from moichord.pulse import Pulse
-from moichord.queue.views import Overview, Progress, Views
+from moichord.queue.glance import Glance, Group, Overview, Progress
+from moichord.queue.views import Views
 from moichord.sample import Api, State, Step, Submission
 from moichord.status.line import REST, UNCHANGED_SECONDS, Teller, line, sent_now
 from moichord.status.pace import Pace
@@ -24,7 +25,11 @@ def submission(lab: Lab) -> Submission:
 
 
 def standing(unfinished: list[Submission] | None = None, **more: object) -> Standing:
-    overview = Overview([], unfinished or [], [], {}, {}, [], None, [])
+    """`unfinished` are all that are in work; none of them but those in hand was read as a row."""
+    them = unfinished or []
+    groups = tuple(Group(one.state, one.step, one.intent, one.held_by, 1, one.taken_at, one.taken_at) for one in them)
+    processing = tuple(one for one in them if one.state is State.PROCESSING)
+    overview = Overview([], [], [], {}, {}, [], None, [], groups, processing, bytes_left=0)
     attention = more.pop("attention", [])
     sending = more.pop("sending", {})
     return Standing(NOON, replace(overview, **more), attention, daemon=True, sending=sending)  # type: ignore[arg-type]
@@ -106,9 +111,9 @@ class Counted(Views):
 
     looks = 0
 
-    def overview(self, recent: int = 10) -> Overview:
+    def glance(self, *, since: float, recent: int, most: int | None) -> Glance:
         self.looks += 1
-        return super().overview(recent)
+        return super().glance(since=since, recent=recent, most=most)
 
 
 class SlowlyCounted(Counted):
@@ -116,9 +121,9 @@ class SlowlyCounted(Counted):
 
     clock: HandClock
 
-    def overview(self, recent: int = 10) -> Overview:
+    def glance(self, *, since: float, recent: int, most: int | None) -> Glance:
         self.clock.at += 2.0
-        return super().overview(recent)
+        return super().glance(since=since, recent=recent, most=most)
 
 
 def test_the_line_is_made_anew_only_when_the_state_has_changed(lab: Lab) -> None:

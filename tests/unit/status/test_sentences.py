@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from moichord.outage import Circuit
-from moichord.queue.views import Progress
+from moichord.queue.glance import Progress
 from moichord.sample import Api, State, Step, Submission
 from moichord.status.phrases import moment
 from moichord.status.sentences import Level, goes_on, percent, plain_state, sentences, share_sent

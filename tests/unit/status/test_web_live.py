@@ -2,14 +2,16 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from moichord.clock import SystemClock
-from moichord.queue.views import Overview, Views
+from moichord.queue.glance import Glance, glance
+from moichord.queue.views import Views
 from moichord.sample import State
 from moichord.status.standing import look
 from moichord.status.web.present import LATEST, Present
@@ -65,10 +67,18 @@ def test_a_sample_that_ends_between_two_questions_of_one_look_is_told_once(lab: 
     submission = lab.processing("MO-1")
 
     class Meanwhile(Views):
-        def overview(self, recent: int = 10) -> Overview:
-            seen = super().overview(recent)
-            lab.ended(submission, State.FAILED, "It is broken.")
-            return seen
+        def glance(self, *, since: float, recent: int, most: int | None) -> Glance:
+            asked: list[str] = []
+            with lab.database.read() as connection:
+
+                def send(statement: str, values: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
+                    rows = connection.exec_driver_sql(statement, values).all()
+                    if not asked:
+                        lab.ended(submission, State.FAILED, "It is broken.")
+                    asked.append(statement)
+                    return rows
+
+                return glance(send, since=since, recent=recent, most=most)
 
     standing = look(Meanwhile(lab.database), lab.failed, lambda: True, lab.clock)
     assert ([one.sample_id for one in standing.overview.unfinished], standing.attention) == (["MO-1"], [])
