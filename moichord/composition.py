@@ -38,6 +38,7 @@ from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.sample import Api
+from moichord.seats import Seats
 from moichord.spool import Spool
 from moichord.status.web.room import Page
 from moichord.storage import Key, Storage, free_space
@@ -45,6 +46,9 @@ from moichord.way_back import WayBack
 from moichord.worker import Rules, Turns, Worker
 
 Reload = Callable[[Settings, wiring.Clients], None]
+
+LONG_SAMPLES_PER_WORKER = 2
+"""Large samples in hand: those that are sent, and as many ready to be sent. What is in hand holds memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +145,12 @@ def furnish(
     spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid, lock, stop)
     circuits, owner, time = Circuits(clock), str(os.getpid()), Timekeeper(clock)
     arrivals, requests, views = Arrivals(database, clock), Requests(database, clock), Views(database)
-    transitions = Transitions(database, time, circuits, owner)
+    transitions = Transitions(database, time, circuits, owner, _most_long(settings))
     endings = Endings(database, clock, circuits, owner)
     storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours, Mounts(database), free)
     conclusion = Conclusion(endings, views, spool, storage)
-    pool = UploadPool(settings.upload.concurrency, spare_threads=settings.workers, pulse=pulse)
-    terms, listing = Terms(settings), watching.lister(settings)
+    terms, listing, seats = Terms(settings), watching.lister(settings), Seats(settings.workers, signals.bell)
+    pool = UploadPool(settings.upload.concurrency, settings.workers, pulse, seats.left)
     doorbell, ring = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer), signals.bell.ring
     intake = Intake(
         *(terms.scanner, doorbell, arrivals, requests, spool, clock, watching.intake_rules(settings)),
@@ -163,12 +167,10 @@ def furnish(
     page = Page(settings, database, clock, lambda: [*storage.notices, *intake.notices])
     adopt(settings, clients)
     turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, terms.rules, cancellations, pulse)
-    workers = tuple(Worker(turns, signals.stopping, signals.bell) for _ in range(settings.workers))
+    threads = range(settings.workers + _most_long(settings))
+    workers = tuple(Worker(turns, seats, signals.stopping, signals.bell) for _ in threads)
     way_back = WayBack(endings, spool, terms.manifest_of)
-    desk = Desk(
-        *(requests, views, transitions, endings, conclusion, spool, storage, way_back),
-        terms.images_in,
-    )
+    desk = Desk(*(requests, views, transitions, endings, conclusion, spool, storage, way_back), terms.images_in)
     attendant = Attendant(desk, cancellations, signals.bell, clock, pulse)
     interruptions, retained = Interruptions(database, clock), Retained(database, clock)
     housekeeping = Housekeeping(storage, interruptions, retained, spool, clock, terms.retention, ring, pulse)
@@ -177,6 +179,10 @@ def furnish(
         *(attendant, Bulletin(database), sending, pool, turns, workers, way_back, terms.manifest_of, views),
         *(page, _reloading(adopt, terms, interruptions)),
     )
+
+
+def _most_long(settings: Settings) -> int:
+    return LONG_SAMPLES_PER_WORKER * settings.workers
 
 
 def _reloading(adopt: Reload, terms: Terms, interruptions: Interruptions) -> Reload:

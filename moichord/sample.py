@@ -49,6 +49,9 @@ SENT_WHOLE = (Step.ANALYTICS, Step.ARCHIVE)
 """At these every image is acknowledged: what is left of the trip never makes it fail for a fault of moichord's."""
 
 
+LONG_REQUEST = 64 * 1024 * 1024
+"""From so many bytes on sending may take minutes on a slow line."""
+
 LONGEST_RETRY_AFTER = 24 * 3600.0
 """Seconds: what a server may ask for at most before it is asked again (Retry-After)."""
 

@@ -35,6 +35,7 @@ from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.retry import GiveUp, Policy
 from moichord.sample import SENT_WHOLE, Step, Submission, about, printable
+from moichord.seats import Seats
 from moichord.spool import Spool
 from moichord.storage import Storage
 
@@ -60,15 +61,23 @@ class Rules:
 class Worker:
     """Gives one submission at a time its turn, until the daemon stops."""
 
-    def __init__(self, turns: "Turns", stopping: threading.Event, bell: Bell) -> None:
+    def __init__(self, turns: "Turns", seats: Seats, stopping: threading.Event, bell: Bell) -> None:
         self._turns = turns
+        self._seats = seats
         self._stopping = stopping
         self._bell = bell
 
     def work(self) -> None:
-        """Claim and process until `stopping` is set."""
+        """Claim and process until `stopping` is set, whenever there is a seat."""
+        while not self._stopping.is_set():
+            with self._seats.taken():
+                self._work_seated()
+
+    def _work_seated(self) -> None:
         while not self._stopping.is_set():
             rung = self._bell.count
+            if self._seats.wanted:
+                return
             seconds = self._turns.take_one()
             if seconds is None:
                 self._bell.ring()  # what ended this turn may have made another submission due

@@ -59,6 +59,16 @@ def write_image(
     return path
 
 
+def write_large_image(path: Path, mib: int, **attributes: Any) -> Path:
+    """Write one image with `mib` MiB of native pixels, which are a hole of the file: it takes no room on the disk."""
+    small = image_bytes(rows=1, columns=2, **{"Rows": 1024, "Columns": 1024, "NumberOfFrames": mib, **attributes})
+    header = small[: -len(element(0x7FE00010, "OB", b"\0\0"))] + element(0x7FE00010, "OB", b"", length=mib << 20)
+    with path.open("wb") as out:
+        out.write(header)
+        out.truncate(len(header) + (mib << 20))
+    return path
+
+
 def write_report(path: Path, *, sop_instance_uid: str | None = None, patient_id: str = "P1", **attributes: Any) -> Path:
     """Write a DICOM object without pixel data: a structured report, complete as it is."""
     dataset = Dataset()

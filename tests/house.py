@@ -220,5 +220,5 @@ def _settings(root: Path, changes: Mapping[str, Any]) -> Settings:
         "analytics": {"url": "http://analytics.test/start", "key": None},
     }
     for name, change in changes.items():
-        blocks[name] = {**blocks.get(name, {}), **change}
+        blocks[name] = {**blocks.get(name, {}), **change} if isinstance(change, Mapping) else change
     return read(yaml.safe_dump(blocks), "moichord.yaml", {})

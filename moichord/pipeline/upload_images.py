@@ -28,10 +28,7 @@ from moichord.pipeline.journal import Journal
 from moichord.pipeline.tag_images import STILL_WRITTEN
 from moichord.pipeline.upload_pool import Bench, Job, LaneEnded
 from moichord.pipeline.wanted_tags import Tagging
-from moichord.sample import Acknowledgement, Api, Image, Step, images_key, native
-
-LONG_REQUEST = 64 * 1024 * 1024
-"""From so many bytes on a request may take minutes on a slow line."""
+from moichord.sample import LONG_REQUEST, Acknowledgement, Api, Image, Step, images_key, native
 
 # What several failures of one turn mean together is what the first of these kinds among them means.
 GRAVEST_FIRST: tuple[type[BaseException], ...] = (

@@ -8,12 +8,14 @@ last answer overlap the wait for the server. A bench's `slot` bounds the sending
 lane that an error in it has ended, so that nothing new goes out while that error is still being written down.
 
 Long jobs, whose requests may take minutes, never run in all slots at once: of two or more slots one is left to the
-others, so that a small sample waits for no large image.
+others, so that a small sample waits for no large image. For the same reason whoever waits for long jobs waits `aside`:
+what that means is the caller's.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from moichord.clock import SystemClock
 from moichord.errors import Stopped
@@ -58,6 +60,7 @@ class LaneEnded(Exception):
 
 
 Job = Callable[[Bench], None]
+Aside = Callable[[], AbstractContextManager[None]]
 
 
 class Lane:
@@ -79,6 +82,10 @@ class Lane:
     def next_is_long(self) -> bool:
         return len(self.waiting) <= self._long
 
+    @property
+    def has_long(self) -> bool:
+        return self._long > 0
+
     def give_up(self, why: BaseException) -> None:
         """Start none of those that wait."""
         self.waiting.clear()
@@ -93,7 +100,10 @@ class Lane:
 class UploadPool:
     """`concurrency` requests at once, one image of each submission in turn."""
 
-    def __init__(self, concurrency: int, spare_threads: int = 2, pulse: Pulse | None = None) -> None:
+    def __init__(
+        self, concurrency: int, spare_threads: int = 2, pulse: Pulse | None = None, aside: Aside = nullcontext
+    ) -> None:
+        self._aside = aside
         self._pulse = pulse or Pulse(SystemClock())
         slots = threading.BoundedSemaphore(concurrency)
         self._lanes: deque[Lane] = deque()  # those with jobs that wait; the first is next
@@ -125,7 +135,7 @@ class UploadPool:
                 self._changed.notify_all()
             else:
                 lane.settle()
-        with self._pulse.untimed():
+        with self._pulse.untimed(), self._aside() if lane.has_long else nullcontext():
             lane.finished.wait()
         return lane.failures
 

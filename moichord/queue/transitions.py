@@ -7,7 +7,7 @@ move folders or send requests. Errors: IllegalTransition, StateUnwritable.
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, exists, func, select, update
+from sqlalchemy import Connection, Row, bindparam, case, exists, func, or_, select, update
 
 from moichord import retry
 from moichord.errors import ApiFailure, ApiOutage
@@ -20,7 +20,7 @@ from moichord.queue.rows import exactly_one, remember, submission_of
 from moichord.queue.schema import requests, steps, submissions
 from moichord.queue.timekeeping import Timekeeper
 from moichord.retry import Decision, GiveUp, HoldForApi, Policy, Record
-from moichord.sample import LONGEST_RETRY_AFTER, Api, State, Step, Submission
+from moichord.sample import LONG_REQUEST, LONGEST_RETRY_AFTER, Api, State, Step, Submission
 
 s = submissions.c
 _PROCESSING = s.state == str(State.PROCESSING)
@@ -28,8 +28,11 @@ _IDLE = s.state.in_([str(State.READY), str(State.WAITING)])
 
 # What somebody wants cancelled gets no turn: after a crash, nothing of it is sent before that is carried out.
 _WANTED = ~exists().where(requests.c.submission == s.uuid, requests.c.kind == "cancel", requests.c.done_at.is_(None))
+# Of large samples only so many are in hand: the others wait, and what is small goes before.
+_LONG_IN_HAND = select(func.count()).where(_PROCESSING, s.size >= LONG_REQUEST).correlate(None).scalar_subquery()
+_FITS = or_(s.size < LONG_REQUEST, bindparam("most_long") > _LONG_IN_HAND)
 # Only what is ready or waiting has a `next_try_at`: asking for the state too would cost the index.
-_DUE = select(submissions).where(s.next_try_at <= bindparam("now"), _WANTED).order_by(s.next_try_at).limit(1)
+_DUE = select(submissions).where(s.next_try_at <= bindparam("now"), _WANTED, _FITS).order_by(s.next_try_at).limit(1)
 # Nothing is ever made to wait that long: the machine's clock has jumped back, and the time means nothing.
 _JUMPED = (
     select(submissions).where(s.next_try_at > bindparam("longest"), _WANTED).order_by(s.next_try_at.desc()).limit(1)
@@ -40,7 +43,7 @@ _PROBE = (
     .order_by(s.probed_at.asc().nulls_first(), s.smallest_image, s.taken_at)
     .limit(1)
 )
-_NEXT_DUE = select(s.next_try_at).where(s.next_try_at.is_not(None), _WANTED).order_by(s.next_try_at).limit(1)
+_NEXT_DUE = select(s.next_try_at).where(s.next_try_at.is_not(None), _WANTED, _FITS).order_by(s.next_try_at).limit(1)
 # Who was processed when moichord broke off, and has come no further since: the index holds hardly any.
 _SUSPECT = select(submissions).where(s.crashes > 0, _WANTED).limit(1)
 _IN_HAND = select(s.uuid).where(_PROCESSING).limit(1)
@@ -96,11 +99,14 @@ _LEFT_PROCESSING = select(submissions).where(_PROCESSING)
 class Transitions:
     """The verbs. Each names the old state in its WHERE clause and checks that exactly one row changed."""
 
-    def __init__(self, database: Database, time: Timekeeper, circuits: Circuits, owner: str) -> None:
+    def __init__(
+        self, database: Database, time: Timekeeper, circuits: Circuits, owner: str, most_long: int = 8
+    ) -> None:
         self._database = database
         self._time = time
         self._circuits = circuits
         self._owner = owner
+        self._most_long = most_long
 
     def claim(self) -> Submission | None:
         """The next submission to process: one whose time has come, or the probe of an open circuit."""
@@ -119,7 +125,7 @@ class Transitions:
                 if row is not None:
                     self._circuits.probe_given(connection, api, row.uuid)
                     return self._given(connection, row, now, probing=api)
-            row = connection.execute(_DUE, {"now": now}).first()
+            row = connection.execute(_DUE, {"now": now, "most_long": self._most_long}).first()
             row = row or connection.execute(_JUMPED, {"longest": now + LONGEST_RETRY_AFTER}).first()
             return None if row is None else self._given(connection, row, now)
 
@@ -157,7 +163,7 @@ class Transitions:
                 return None
             if connection.execute(_SUSPECT).first() is not None and connection.execute(_IN_HAND).first() is not None:
                 return None
-            due: float | None = connection.execute(_NEXT_DUE).scalar()
+            due: float | None = connection.execute(_NEXT_DUE, {"most_long": self._most_long}).scalar()
             holders = [held_api(holder) for holder in connection.execute(_HOLDERS).scalars()]
         probes = [self._circuits.next_probe_at(api) for api in holders if api is not None]
         return min((at for at in (due, *probes) if at is not None), default=None)

@@ -47,7 +47,10 @@ BESIDES_GROUND = {
     "cancelling": set(),
     "conclusion": {"ending", "pipeline", "queue", "spool", "storage", "receipt"},
     "way_back": {"queue", "spool"},
-    "worker": {"cancelling", "conclusion", "ending", "pipeline", "queue", "spool", "storage", "retry", "outage"},
+    "seats": set(),
+    "worker": {
+        *("cancelling", "conclusion", "ending", "pipeline", "queue", "seats", "spool", "storage", "retry", "outage"),
+    },
     "attendant": {"cancelling", "conclusion", "ending", "queue", "spool", "storage", "way_back", "worker"},
     "watching": {"config", "dicom", "inbox", "pipeline"},
     "recovery": {"put_back", "queue", "spool", "way_back"},
@@ -63,7 +66,7 @@ BESIDES_GROUND = {
     "sd_notify": set(),
     "composition": {
         *("attendant", "cancelling", "conclusion", "config", "housekeeping", "inbox", "pipeline", "queue", "spool"),
-        *("status", "storage", "watching", "way_back", "wiring", "worker"),
+        *("seats", "status", "storage", "watching", "way_back", "wiring", "worker"),
     },
     "supervision": {"sd_notify", "status"},
     "reload": {"apis", "config", "status", "wiring"},

@@ -1,0 +1,217 @@
+"""More large samples in hand than workers: none of them keeps a small one waiting."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from moichord.clock import Bell
+from moichord.composition import LONG_SAMPLES_PER_WORKER
+from moichord.queue.arrivals import Taking
+from moichord.sample import LONG_REQUEST, Api, State, Submission
+from moichord.seats import Seats
+from tests.builders import write_large_image
+from tests.house import Called, House, Says, house
+
+LONG = 30
+WORKERS = 2
+IN_HAND = WORKERS * LONG_SAMPLES_PER_WORKER
+
+
+class Gate:
+    """Holds the uploads of large samples until it is opened, and tells who asked for metadata."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._changed = threading.Condition()
+        self._seen: set[tuple[Api, str]] = set()
+
+    def __call__(self, called: Called) -> None:
+        if called.api is Api.UPLOAD and called.key is None:
+            return  # the preflight
+        with self._changed:
+            self._seen.add((called.api, called.sample_id))
+            self._changed.notify_all()
+        if called.api is Api.UPLOAD and called.sample_id.startswith("LARGE"):
+            assert self._open.wait(LONG)
+
+    def seen(self, api: Api) -> set[str]:
+        with self._changed:
+            return {sample_id for one, sample_id in self._seen if one is api}
+
+    def wait_for(self, api: Api, *sample_ids: str, count: int = 0) -> None:
+        """Return once these, or so many, have asked."""
+
+        def true() -> bool:
+            seen = {sample_id for one, sample_id in self._seen if one is api}
+            return seen >= set(sample_ids) and len(seen) >= count
+
+        with self._changed:
+            assert self._changed.wait_for(true, LONG), f"seen: {self._seen}"
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def lab() -> Iterator[House]:
+    with house({"workers": WORKERS}) as made:
+        yield made
+
+
+@contextmanager
+def at_work(lab: House) -> Iterator[Gate]:
+    """The workers of this house, as threads, with a server that holds what is large."""
+    gate = Gate()
+    lab.script = gate
+    threads = [threading.Thread(target=worker.work, daemon=True) for worker in lab.rooms.workers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield gate
+    finally:
+        lab.signals.stop()
+        gate.open()
+        for thread in threads:
+            thread.join(LONG)
+        assert not any(thread.is_alive() for thread in threads)
+
+
+def drop_large(lab: House, *sample_ids: str) -> list[Submission]:
+    """Samples of one image each, whose sending is long."""
+    takings = []
+    for sample_id in sample_ids:
+        folder = lab.settings.folders.inbox / sample_id
+        folder.mkdir()
+        size = write_large_image(folder / "0.dcm", LONG_REQUEST >> 20).stat().st_size
+        takings.append(Taking(sample_id, sample_id, lab.rooms.manifest_of(folder), 1, 1, size, size))
+    submissions = lab.rooms.arrivals.intend(takings)
+    assert set(lab.rooms.spool.take([(one.folder_name, one.uuid) for one in submissions]).values()) == {None}
+    lab.rooms.arrivals.taken(submissions)
+    lab.signals.bell.ring()
+    return submissions
+
+
+def large(count: int) -> list[str]:
+    return [f"LARGE-{number:02d}" for number in range(count)]
+
+
+def until_state(lab: House, sample_id: str, state: State) -> None:
+    """Wait for what the workers do."""
+    patience = threading.Event()
+    for _ in range(LONG * 100):
+        if lab.state(sample_id) is state:
+            return
+        patience.wait(0.01)
+    raise AssertionError(f"{sample_id} is {lab.state(sample_id)}")
+
+
+def test_a_small_sample_is_done_while_any_number_of_large_ones_is_being_sent(lab: House) -> None:
+    count = IN_HAND + 2
+    with at_work(lab) as gate:
+        drop_large(lab, *large(count))
+        gate.wait_for(Api.METADATA, count=IN_HAND)
+        gate.wait_for(Api.UPLOAD, count=3)
+        lab.drop("SMALL-1", "SMALL-2")
+        lab.signals.bell.ring()
+        until_state(lab, "SMALL-1", State.DONE)
+        until_state(lab, "SMALL-2", State.DONE)
+        assert len(gate.seen(Api.UPLOAD) & set(large(count))) == 3, "one slot is the others'"
+        assert len(gate.seen(Api.METADATA) & set(large(count))) == IN_HAND, "the others wait"
+        assert gate.seen(Api.ANALYTICS) == {"SMALL-1", "SMALL-2"}
+        gate.open()
+        for sample_id in large(count):
+            until_state(lab, sample_id, State.DONE)
+
+
+def test_a_stop_lets_go_of_all_large_samples_and_records_what_was_in_flight(lab: House) -> None:
+    with at_work(lab) as gate:
+        drop_large(lab, *large(IN_HAND))
+        gate.wait_for(Api.METADATA, count=IN_HAND)
+        gate.wait_for(Api.UPLOAD, count=3)
+    assert {lab.state(sample_id) for sample_id in large(IN_HAND)} == {State.WAITING}
+    sent = {
+        sample_id
+        for sample_id in large(IN_HAND)
+        for image in lab.views.detail(lab.newest(sample_id).uuid).images
+        if image.acknowledged_at is not None
+    }
+    assert sent == gate.seen(Api.UPLOAD)
+    lab.close()
+    lab.start()
+    lab.run()
+    assert {lab.state(sample_id) for sample_id in large(IN_HAND)} == {State.DONE}
+    assert sorted(one.sample_id for one in lab.calls_to(Api.UPLOAD) if one.key) == large(IN_HAND), "each of them once"
+
+
+def test_what_moichord_broke_off_at_is_in_hand_alone_though_it_leaves_its_seat(lab: House) -> None:
+    lab.script = lambda called: Says(503) if called.api is Api.UPLOAD else None
+    drop_large(lab, "LARGE")
+    lab.run(1)
+    lab.clock.advance(60)
+    claimed = lab.rooms.transitions.claim()
+    assert claimed is not None
+    lab.rooms.interruptions.interrupted(claimed, crashes=1)
+    with at_work(lab) as gate:
+        gate.wait_for(Api.UPLOAD, "LARGE")
+        lab.drop("SMALL")
+        lab.signals.bell.ring()
+        assert lab.rooms.turns.take_one() is not None, "there is nothing to take"
+        assert lab.state("SMALL") is State.READY
+        gate.open()
+        until_state(lab, "SMALL", State.DONE)
+
+
+def test_more_large_samples_than_may_be_in_hand_are_not_looked_for_again_and_again(lab: House) -> None:
+    drop_large(lab, *large(IN_HAND + 1))
+    for _ in range(IN_HAND):
+        assert lab.rooms.transitions.claim() is not None
+    assert lab.rooms.transitions.claim() is None
+    assert lab.rooms.transitions.next_due() is None
+    lab.drop("SMALL")
+    claimed = lab.rooms.transitions.claim()
+    assert claimed is not None
+    assert claimed.sample_id == "SMALL"
+
+
+# The seats themselves
+
+
+def test_no_more_work_than_there_are_seats_and_who_had_left_goes_before_who_begins() -> None:
+    bell, order = Bell(), []
+    seats, away, may_return = Seats(1, bell), threading.Event(), threading.Event()
+    in_seat, may_leave = threading.Event(), threading.Event()
+
+    def large_one() -> None:
+        with seats.taken():
+            with seats.left():
+                away.set()
+                assert may_return.wait(LONG)
+            order.append("returned")
+
+    def substitute() -> None:
+        with seats.taken():
+            in_seat.set()
+            assert may_leave.wait(LONG)
+            order.append("substitute")
+
+    def newcomer() -> None:
+        with seats.taken():
+            order.append("newcomer")
+
+    with ThreadPoolExecutor(3) as threads:
+        threads.submit(large_one)
+        assert away.wait(LONG)
+        threads.submit(substitute)
+        assert in_seat.wait(LONG)
+        assert not seats.wanted
+        rung = bell.count
+        may_return.set()
+        bell.wait(rung, LONG)
+        assert seats.wanted
+        threads.submit(newcomer)
+        may_leave.set()
+    assert order == ["substitute", "returned", "newcomer"]
+    assert not seats.wanted
