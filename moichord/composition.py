@@ -164,7 +164,7 @@ def furnish(
         storage.keep_free(settings.watch.min_free_space)
         page.adopt(settings)
 
-    page = Page(settings, database, clock, lambda: [*storage.notices, *intake.notices])
+    page = Page(settings, database, clock, lambda: [*storage.notices, *intake.problems])
     adopt(settings, clients)
     turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, terms.rules, cancellations, pulse)
     threads = range(settings.workers + _most_long(settings))

@@ -11,6 +11,7 @@
     ├── ListUnavailable            a list that a command needs cannot be had now            exit 75
     ├── FoldersUnwritable          the disk of the folders is full, read-only or failing    exit 75
     ├── StateUnwritable            a commit to the state failed: disk full, I/O error
+    ├── NotTold                    whoever was to be told of something did not take it
     ├── Moved                      a file or folder is not where the state says it is
     ├── SampleFailure              a reason of the sample's own: it fails
     ├── Hold                       nothing is wrong with the sample: it waits
@@ -96,6 +97,14 @@ class StateUnwritable(MoichordError):
     """A commit failed: nothing of it is in the database, and nothing may follow from it."""
 
     exit_code = 75
+
+
+class NotTold(MoichordError):
+    """A receiver of messages, reports or heartbeats did not take one. `refused`: it would never take this one."""
+
+    def __init__(self, problem: str, *, refused: bool = False) -> None:
+        super().__init__(problem)
+        self.refused = refused
 
 
 class Moved(MoichordError):

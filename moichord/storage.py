@@ -107,6 +107,12 @@ class Storage:
             return [f"{problem.text}; {_CONSEQUENCE[key]}" for key, problem in self._in_order()]
 
     @property
+    def problems(self) -> Mapping[Key, Problem]:
+        """The places that cannot serve, as of the last look, and why."""
+        with self._lock:
+            return dict(self._in_order())
+
+    @property
     def serving(self) -> list[Key]:
         """The places without a problem, as of the last look."""
         with self._lock:

@@ -111,7 +111,7 @@ class Client:
         self._pulse = pulse or Pulse(self.clock)
         self._bandwidth = bandwidth
         self._template = _template(endpoint)
-        self._session = _session(pool_size)
+        self._session = session(pool_size)
         weakref.finalize(self, self._session.close)
         self._options = _options(endpoint)
         self._lock = threading.Lock()
@@ -225,7 +225,8 @@ class _Session(requests.Session):
         return None  # even unfollowed, requests would read the whole reply and parse the new address
 
 
-def _session(pool_size: int) -> requests.Session:
+def session(pool_size: int) -> requests.Session:
+    """A session that lets nothing but its user decide, and whose every wait is bounded by the request's exchange."""
     session = _Session()
     session.trust_env = False
     # The template never sends cookies; without this they would be collected for nothing.

@@ -43,10 +43,6 @@ class IntakeRules:
     scan_interval: float
 
 
-def _no_hindrance() -> None:
-    """Nothing keeps a sample from being taken."""
-
-
 class Intake:
     """Looks at the inbox, remembers what it saw, and takes what has settled, unless `hindrance` says why not."""
 
@@ -60,7 +56,7 @@ class Intake:
         clock: Clock,
         rules: IntakeRules,
         taken: Callable[[], None],
-        hindrance: Callable[[], str | None] = _no_hindrance,
+        hindrance: Callable[[], str | None] = lambda: None,
         pulse: Pulse | None = None,
     ) -> None:
         self._scanner = scanner
@@ -83,11 +79,15 @@ class Intake:
         self._strays: tuple[str, ...] = ()
 
     @property
+    def problems(self) -> list[str]:
+        """Why nothing of the inbox can be taken, if so."""
+        return [problem for problem in (self._problem, self._taker.problem, self._unwritable) if problem]
+
+    @property
     def notices(self) -> list[str]:
         """What people should know about the inbox as a whole."""
         watch = None if self._problem else self._doorbell.problem  # one that is gone cannot be watched either
-        problems = (self._problem, watch, self._taker.problem, self._unwritable)
-        return [problem for problem in problems if problem] + left_alone(self._strays)
+        return [*self.problems, *([watch] if watch else []), *left_alone(self._strays)]
 
     def adopt(self, scanner: Scanner, rules: IntakeRules) -> None:
         """Look with these from the next look on. Any thread may ask for that."""

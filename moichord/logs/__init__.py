@@ -4,6 +4,7 @@
     redaction   secrets are masked, in tracebacks too
     journal     the journal of systemd, with fields
     file        a file that is rotated
+    recent      the newest lines of each sample, in memory
 
 Owns the set-up. It must not know what is logged; callers pass no patient data. Errors: OSError if the file cannot be
 opened; afterwards none: what cannot be logged disturbs nobody.
@@ -20,9 +21,10 @@ from typing import TextIO
 from moichord.logs.file import LogFile, Rotation
 from moichord.logs.formats import ConsoleFormatter, json_formatter
 from moichord.logs.journal import SOCKET, JournalHandler, is_journal
+from moichord.logs.recent import RecentLines
 from moichord.logs.redaction import MASK, Redacted, Redaction
 
-__all__ = ["MASK", "QUIET_LIBRARIES", "Redaction", "Rotation", "setup"]
+__all__ = ["MASK", "QUIET_LIBRARIES", "RecentLines", "Redaction", "Rotation", "setup"]
 
 # pydicom's warnings quote values of patients; most others' debug lines hold whole addresses and headers.
 QUIET_LIBRARIES = {
@@ -31,6 +33,8 @@ QUIET_LIBRARIES = {
     "urllib3": logging.WARNING,
     "requests": logging.WARNING,
     "PIL": logging.WARNING,
+    # Its lines hold addresses, which hold keys.
+    "apprise": logging.CRITICAL,
     # Calls every stop that meets an event an error; whether it still watches is the doorbell's business.
     "watchdog": logging.CRITICAL,
 }

@@ -16,9 +16,8 @@ from starlette.responses import PlainTextResponse, Response
 from moichord.errors import StateUnwritable
 from moichord.status import metrics
 from moichord.status.metrics import CONTENT_TYPE
-from moichord.status.phrases import moment
+from moichord.status.readiness import reasons
 from moichord.status.report import overview_report, sample_report
-from moichord.status.sentences import SERVER
 from moichord.status.standing import disks
 from moichord.status.web.ascii_json import AsciiJson
 from moichord.status.web.desk import Desk
@@ -74,18 +73,13 @@ class Interface:
 
     async def readiness(self, _request: Request) -> Response:
         """200 if samples can go their way; else 503, and one reason on each line."""
-        reasons = await run_in_threadpool(self._reasons)
-        return PlainTextResponse("".join(f"{reason}\n" for reason in reasons) or "ready\n", 503 if reasons else 200)
+        found = await run_in_threadpool(self._reasons)
+        return PlainTextResponse("".join(f"{reason}\n" for reason in found) or "ready\n", 503 if found else 200)
 
     def _reasons(self) -> list[str]:
-        reasons = list(self._hindrances())
+        hindrances = list(self._hindrances())
         try:
             standing = self._desk.present.standing()
         except StateUnwritable:
-            return [*reasons, "the state cannot be read"]
-        for circuit in standing.outages:
-            since = moment(circuit.open_since or standing.at, standing.at)
-            reasons.append(f"the {SERVER[circuit.api]} cannot be used since {since}")
-        if standing.overview.paused_at is not None:
-            reasons.append(f"paused since {moment(standing.overview.paused_at, standing.at)}")
-        return reasons
+            return [*hindrances, "the state cannot be read"]
+        return reasons(hindrances, standing.outages, standing.overview.paused_at, standing.at)

@@ -1,0 +1,229 @@
+"""The thread that sends messages: what is new, gathered, to every receiver by itself.
+
+Owns how far each receiver was told, and what people hear of one that takes nothing. It must not know how a message
+travels (`receivers`). Errors: StateUnwritable where the state cannot be read; ConfigurationInvalid where a library is
+gone that was there at the start.
+
+A message counts as told once it was taken; the mark follows in the state. Each receiver has an errand of its own in a
+thread of its own, so that one that hangs keeps nobody else waiting, and never more than one.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from moichord.clock import Clock
+from moichord.config import Notify
+from moichord.errors import NotTold, StateUnwritable
+from moichord.queue.announcements import Announcements, Row
+from moichord.queue.conditions import BEGAN, Condition
+from moichord.queue.occasions import NOBODY
+from moichord.sample import Event
+from moichord.status.notify.news import Message, News, message, news_of
+from moichord.status.notify.receivers import KIND, Addressee
+from moichord.status.notify.timing import Pace
+from moichord.status.phrases import count, moment
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+PATIENCE_SECONDS = 120.0
+AT_ONCE = 500
+"""News that one message tells of at most; what is more waits in the state."""
+SAME_SECONDS = 60.0
+"""What was told though the state could not hold it is not told again once it does."""
+UNMARKED = 1000
+"""Rows without news after which the mark is moved all the same, so that a start has few of them to read."""
+
+Run = Callable[[Callable[[], None]], None]
+
+
+def in_a_thread(errand: Callable[[], None]) -> None:
+    """Not waited for at the end: what it does is bounded by nobody."""
+    threading.Thread(target=errand, name="message", daemon=True).start()
+
+
+@dataclass(slots=True)
+class _Errand:
+    """A message on its way. `problem` is why it was not taken, once it is `over`."""
+
+    upto: int
+    news: Sequence[News]
+    began: float
+    over: threading.Event = field(default_factory=threading.Event)
+    problem: str | None = None
+
+    def run(self, addressee: Addressee, what: Message) -> None:
+        self.problem = f"{addressee.name} cannot be used: its library broke"  # in case of what nobody foresaw
+        try:
+            addressee.tell(what)
+            self.problem = None
+        except NotTold as error:
+            self.problem = error.problem
+        finally:
+            self.over.set()
+
+
+@dataclass(slots=True)
+class _Channel:
+    """One receiver: told of all rows up to `told`, which the state may not know yet (`marked`); `seen` are read."""
+
+    addressee: Addressee
+    told: int
+    marked: int
+    seen: int
+    waiting: list[News] = field(default_factory=list)
+    since: float = 0.0
+    pace: Pace = field(default_factory=Pace)
+    errand: _Errand | None = None
+    problem: str | None = None
+    problem_since: float = 0.0
+    unrecorded: dict[str, float] = field(default_factory=dict)  # what was told before the state could hold it: when
+
+
+class Messages:
+    """`rules` are the settings as they are now, `connect` finds their receivers; `unrecorded` is what holds and could
+    not be written into the state, by name. `place` is where this daemon runs, `masked` takes secrets out.
+    """
+
+    def __init__(
+        self,
+        announcements: Announcements,
+        rules: Callable[[], Notify],
+        connect: Callable[[Notify], Sequence[Addressee]],
+        clock: Clock,
+        place: str,
+        masked: Callable[[str], str],
+        unrecorded: Callable[[], Mapping[str, Condition]] = dict,
+        run: Run = in_a_thread,
+    ) -> None:
+        self._announcements = announcements
+        self._rules = rules
+        self._connect = connect
+        self._clock = clock
+        self._place = place
+        self._masked = masked
+        self._unrecorded = unrecorded
+        self._run = run
+        self._known: Notify | None = None
+        self._channels: dict[str, _Channel] = {}
+
+    @property
+    def notices(self) -> list[str]:
+        """What people should know: who takes no messages."""
+        now = self._clock.now()
+        ailing = [one for one in tuple(self._channels.values()) if one.problem is not None]
+        return [
+            f"{one.problem}, since {moment(one.problem_since, now)}; what is to be told is kept, and tried again"
+            for one in ailing
+        ]
+
+    def run(self, stopping: threading.Event) -> None:
+        """Look every second until stopping."""
+        while not stopping.is_set():
+            self.look()
+            self._clock.wait(stopping, LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Find out what is new, and send what is due."""
+        rules = self._rules()
+        if rules != self._known:
+            self._adopt(rules)
+        if not self._channels:
+            return
+        last = self._announcements.last()
+        for channel in self._channels.values():
+            self._end_errand(channel, rules)
+            self._read(channel, last, rules)
+            self._send(channel, rules)
+            self._mark(channel)
+
+    def _adopt(self, rules: Notify) -> None:
+        """A receiver that is new hears of what happens from now on; one that is gone is forgotten."""
+        found = {one.mark: one for one in self._connect(rules)}
+        marks, last = self._announcements.marks(), self._announcements.last()
+        channels = {}
+        for mark, addressee in found.items():
+            channel = self._channels.get(mark)
+            if channel is None:
+                at = marks.get(mark, last)
+                channel = _Channel(addressee, told=at, marked=marks.get(mark, -1), seen=at)
+            channel.addressee = addressee
+            channels[mark] = channel
+        self._announcements.forget_others(KIND, found.keys())
+        self._channels, self._known = channels, rules
+
+    def _read(self, channel: _Channel, last: int, rules: Notify) -> None:
+        while channel.seen < last and len(channel.waiting) < AT_ONCE:
+            rows = self._announcements.rows(channel.seen, last, AT_ONCE)
+            channel.seen = rows[-1].number if len(rows) == AT_ONCE else last
+            self._note(channel, [one for one in map(news_of, rows) if one is not None], rules)
+        for condition in self._unrecorded().values():
+            row = Row(0, _event(condition, self._clock.now()), None, None)
+            for one in filter(None, [news_of(row)]):
+                self._note(channel, [one], rules)
+                channel.unrecorded[one.text] = self._clock.monotonic()
+
+    def _note(self, channel: _Channel, news: Iterable[News], rules: Notify) -> None:
+        now = self._clock.monotonic()
+        for one in news:
+            told_already = now - channel.unrecorded.get(one.text, float("-inf")) <= SAME_SECONDS
+            if one.event in rules.events and not told_already:
+                channel.since = channel.since if channel.waiting else now
+                channel.waiting.append(one)
+
+    def _send(self, channel: _Channel, rules: Notify) -> None:
+        now = self._clock.monotonic()
+        if channel.errand is not None or not channel.waiting or now < channel.pace.due(channel.since, rules.window):
+            return
+        what = message(channel.waiting, self._clock.now(), self._place, self._masked)
+        errand = _Errand(channel.seen, tuple(channel.waiting), now)
+        channel.errand = errand
+        self._run(lambda: errand.run(channel.addressee, what))
+        self._end_errand(channel, rules)
+
+    def _end_errand(self, channel: _Channel, rules: Notify) -> None:
+        errand, now = channel.errand, self._clock.monotonic()
+        if errand is None:
+            return
+        if not errand.over.is_set():
+            if now - errand.began > PATIENCE_SECONDS:
+                self._ail(channel, f"{channel.addressee.name} has not answered for {PATIENCE_SECONDS:.0f} s")
+            return
+        channel.errand = None
+        if errand.problem is not None:
+            channel.pace = channel.pace.failed(now)
+            self._ail(channel, errand.problem)
+            return
+        channel.pace = channel.pace.sent(now, rules.window)
+        channel.told, channel.waiting = errand.upto, channel.waiting[len(errand.news) :]
+        channel.since = now
+        log.info("told %s of %s", channel.addressee.name, count(len(errand.news), "change"))
+        if channel.problem is not None:
+            channel.problem = None
+            log.warning("%s takes messages again", channel.addressee.name)
+
+    def _ail(self, channel: _Channel, problem: str) -> None:
+        """Say it once, however often it is tried."""
+        if channel.problem is None:
+            channel.problem_since = self._clock.now()
+            log.error("%s; what is to be told is kept, and tried again", problem)
+        channel.problem = problem
+
+    def _mark(self, channel: _Channel) -> None:
+        """Remember how far it was told; on a full disk later."""
+        if not channel.waiting and channel.errand is None and channel.seen - channel.marked > UNMARKED:
+            channel.told = channel.seen
+        if channel.told == channel.marked:
+            return
+        try:
+            self._announcements.mark(channel.addressee.mark, channel.told)
+        except StateUnwritable:
+            return  # said by others; told twice after a restart is better than never
+        channel.marked = channel.told
+
+
+def _event(condition: Condition, now: float) -> Event:
+    """The row of history that cannot be written."""
+    return Event(now, NOBODY, None, None, None, condition.text, {"occasion": condition.kind + BEGAN})

@@ -1,0 +1,125 @@
+"""The thread that posts a report of every failed sample, one after the other, until each is taken.
+
+Owns how far the reports have come, and what people hear of a server that takes none. It must not know what is in a
+report, nor HTTP. Errors: StateUnwritable.
+
+A report that the server refuses for what it is, time and again, is given up, and the log says so; all other troubles
+are the server's, and every report waits for it.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from moichord.clock import Clock
+from moichord.errors import NotTold
+from moichord.queue.announcements import Announcements
+from moichord.status.notify.timing import retry_after
+from moichord.status.phrases import moment
+
+log = logging.getLogger(__name__)
+
+MARK = "report"
+LOOK_SECONDS = 1.0
+AT_ONCE = 20
+REFUSED_TIMES = 3
+
+Post = Callable[[str, bytes], None]
+
+
+class Reports:
+    """`url` is where reports go now, `report` makes that of a submission, `post` sends one or raises NotTold."""
+
+    def __init__(
+        self,
+        announcements: Announcements,
+        url: Callable[[], str | None],
+        report: Callable[[str], bytes],
+        post: Post,
+        clock: Clock,
+    ) -> None:
+        self._announcements = announcements
+        self._url = url
+        self._report = report
+        self._post = post
+        self._clock = clock
+        self._mark: int | None = None
+        self._marked: int | None = None
+        self._idle = False
+        self._failures = 0
+        self._refusals = 0
+        self._not_before = 0.0
+        self._problem: str | None = None
+        self._since = 0.0
+
+    @property
+    def notices(self) -> list[str]:
+        """What people should know."""
+        problem = self._problem
+        if problem is None:
+            return []
+        return [f"{problem}, since {moment(self._since, self._clock.now())}; reports are kept, and tried again"]
+
+    def run(self, stopping: threading.Event) -> None:
+        """Look every second until stopping."""
+        while not stopping.is_set():
+            self.look(stopping)
+            self._clock.wait(stopping, LOOK_SECONDS)
+
+    def look(self, stopping: threading.Event) -> None:
+        """Post what is due."""
+        url = self._url()
+        if url is None:
+            self._forget()
+            return
+        self._idle = False
+        self._remember(self._begun())
+        if self._clock.monotonic() < self._not_before:
+            return
+        for number, submission in self._announcements.failures(self._begun(), AT_ONCE):
+            if stopping.is_set() or not self._posted(url, submission):
+                return
+            self._mark = number
+            self._remember(number)
+
+    def _begun(self) -> int:
+        """The row after which failures are to be reported: those that come from the first look on."""
+        if self._mark is None:
+            known = self._announcements.marks().get(MARK)
+            self._mark = self._announcements.last() if known is None else known
+            self._marked = known
+        return self._mark
+
+    def _remember(self, number: int) -> None:
+        if self._marked != number:
+            self._announcements.mark(MARK, number)
+            self._marked = number
+
+    def _forget(self) -> None:
+        """Nobody wants reports: whoever does later wants those of that time."""
+        if not self._idle:
+            self._announcements.forget_others(MARK, ())
+            self._mark = self._marked = self._problem = None
+            self._idle = True
+
+    def _posted(self, url: str, submission: str) -> bool:
+        """Whether the next report may follow."""
+        try:
+            self._post(url, self._report(submission))
+        except NotTold as error:
+            self._refusals += error.refused
+            if self._refusals >= REFUSED_TIMES:
+                log.error("%s; this report is given up", error.problem, extra={"submission": submission})
+                self._problem, self._failures, self._refusals = None, 0, 0
+                return True
+            self._not_before = self._clock.monotonic() + retry_after(self._failures)
+            self._failures += 1
+            if self._problem is None:
+                self._since = self._clock.now()
+                log.error("%s; reports are kept, and tried again", error.problem)
+            self._problem = error.problem
+            return False
+        if self._problem is not None:
+            log.warning("notify.report_url: the server takes reports again")
+        self._problem, self._failures, self._refusals = None, 0, 0
+        return True
