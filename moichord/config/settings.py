@@ -226,7 +226,9 @@ class Settings(Whereabouts):
     analytics: Analytics = entry({}, "The API that is triggered once all images of a sample are stored.")
     retry: Retry = entry({}, "How a step is repeated that failed for a passing reason.")
     archive: Archive = entry({}, "What is kept of a finished sample.")
-    workers: kinds.Workers = entry(4, "Samples processed at once.")
+    workers: kinds.Workers = entry(
+        4, "Samples processed at once. A large one does not count while it is only being sent; of these, twice as many."
+    )
     drain_timeout: kinds.Duration = entry("60s", "How long requests in flight may still take when stopping.")
     logging: Logging = entry({}, "What is logged, and where.")
     web: Web = entry({}, "The page for people in a browser, and what monitoring asks: /healthz, /readyz.")
