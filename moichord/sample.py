@@ -175,6 +175,11 @@ class Submission:
     def key(self) -> UUID:
         return UUID(self.uuid)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has ended and lies nowhere: its folder was removed from work before it was filed."""
+        return self.state in FINISHED and self.place is None
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:

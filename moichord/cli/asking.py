@@ -50,6 +50,8 @@ def retry(entrance: Entrance, samples: tuple[str, ...], every: bool, from_step: 
                 refused += 1
         if refused < len(chosen):
             entrance.say(state.when())
+            if state.requests.is_paused():
+                entrance.say("moichord is paused: nothing goes on before `moichord resume`.")
     if not refused:
         return 0
     return REFUSED if refused == len(chosen) else SOME_REFUSED

@@ -160,6 +160,11 @@ def reopening(
         return Reopening(Step.ANALYTICS, forget=(), reset=(Step.ANALYTICS,))
     if submission.state not in {State.FAILED, State.CANCELLED}:
         raise UsageRefused(f"{name} is {submission.state}: only a failed or cancelled sample can be retried.")
+    if submission.is_lost:
+        raise UsageRefused(
+            f"The folder of {name} was removed from work: there is nothing left that could go on.",
+            remedy="Drop the sample into the inbox again.",
+        )
     if not any(image.upload_began for image in images):
         if from_step not in {None, Step.METADATA}:
             raise UsageRefused(

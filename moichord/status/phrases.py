@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 
 MOICHORD = "moichord"
+LIES_NOWHERE = "removed from work: it lies nowhere"
 _COMMANDS = ("init", "check", "run", "daemon", "process", "status", "history", "retry", "cancel", "pause", "resume")
 _HINT = re.compile(rf"\b{MOICHORD} (?=(?:{'|'.join((*_COMMANDS, 'reconcile', 'support'))})\b)")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")

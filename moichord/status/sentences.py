@@ -141,8 +141,10 @@ def percent(share: float) -> str:
     return f"{int(share * 100)} %"
 
 
-def goes_on(submission: Submission, circuit: Circuit | None, now: float) -> str | None:
-    """When a waiting submission goes on by itself, as far as that is known."""
+def goes_on(submission: Submission, circuit: Circuit | None, now: float, *, paused: bool = False) -> str | None:
+    """When a waiting submission goes on by itself, as far as that is known; never while all is `paused`."""
+    if paused and submission.state in {State.READY, State.WAITING}:
+        return "moichord is paused: it goes on after `moichord resume`"
     if submission.state is not State.WAITING:
         return None
     at = submission.next_try_at

@@ -18,6 +18,9 @@ from moichord.sample import Api, Arrival, Submission
 from moichord.status.forecast import WINDOW, rate
 from moichord.status.phrases import MOICHORD
 
+LOST_SECONDS = 7 * 86400.0
+"""So long a sample needs somebody whose folder was removed from work: no folder is there to be taken away."""
+
 
 @dataclass(frozen=True, slots=True)
 class Disk:
@@ -32,7 +35,8 @@ class Disk:
 class Standing:
     """`attention` are the failed samples whose folder still lies in failed, as their newest submission; oldest first.
 
-    `taken_out` are the failed ones whose folder somebody took out of failed. `sending` are the bytes of requests in
+    `attention` also holds those whose folder was removed from work, for a week. `taken_out` are the failed ones whose
+    folder somebody took out of failed. `sending` are the bytes of requests in
     flight, by submission; `daemon` says whether one runs; `command` is how whoever looks here calls moichord. `rate`
     is how many bytes go out in a second, while any do; `disks` are those that were asked for.
     """
@@ -46,6 +50,11 @@ class Standing:
     command: str = MOICHORD
     rate: float | None = None
     disks: tuple[Disk, ...] = ()
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing that waits starts, because somebody wants it so."""
+        return self.overview.paused_at is not None
 
     @property
     def bytes_left(self) -> int:
@@ -103,14 +112,14 @@ def look(
     running = daemon_runs()
     # One that has ended since is told of next time.
     ended = [one for one in seen.failed if one.deleted_at is None and (one.finished_at or 0.0) <= now]
-    attention = [one for one in ended if _still_lies(failed, one)]
+    attention = [one for one in ended if _needs_somebody(failed, one, now)]
     return Standing(
         at=now,
         overview=seen.overview,
         attention=attention,
         daemon=running,
         sending=seen.sending if running else {},
-        taken_out=len(ended) - len(attention),
+        taken_out=sum(not one.is_lost for one in ended) - sum(not one.is_lost for one in attention),
         command=command,
         rate=rate(seen.uploads, now) if running else None,
         disks=tuple(disks(places or {})),
@@ -128,8 +137,10 @@ def disks(places: Mapping[str, Path]) -> list[Disk]:
     return list(found.values())
 
 
-def _still_lies(failed: Path, submission: Submission) -> bool:
+def _needs_somebody(failed: Path, submission: Submission, now: float) -> bool:
     """A folder that somebody took away needs nobody any more; one that we may not look for still may."""
+    if submission.is_lost:
+        return now - (submission.finished_at or now) < LOST_SECONDS
     try:
         os.lstat(failed / (submission.place or submission.folder_name))
     except (FileNotFoundError, NotADirectoryError):

@@ -225,8 +225,9 @@ def _why(submission: Submission, standing: Standing) -> tuple[Text, ...]:
     api = holding_api(submission)
     circuit = None if api is None else standing.circuit(api)
     said_above = circuit is not None and circuit.is_open
-    when = goes_on(submission, circuit, standing.at)
-    return _explained(None if said_above else submission.reason, None if when is None else when[:1].upper() + when[1:])
+    when = goes_on(submission, circuit, standing.at, paused=standing.paused)
+    then = None if when is None else called(f"{when[:1].upper()}{when[1:]}", standing.command)
+    return _explained(None if said_above else submission.reason, then)
 
 
 def _needing(one: Submission | Arrival, standing: Standing) -> Row:
@@ -253,9 +254,10 @@ def _finished(submission: Submission, now: float) -> Row:
 
 
 def _advice(standing: Standing) -> RenderableType | None:
-    if not standing.attention:
+    may_go_on = next((one for one in standing.attention if not one.is_lost), None)
+    if may_go_on is None:
         return None
-    name = printable(standing.attention[0].sample_id)
+    name = printable(may_go_on.sample_id)
     words = f"The story of one: moichord status {name}. When it is mended: moichord retry {name}"
     return indented(Text(called(words, standing.command)), 4)
 

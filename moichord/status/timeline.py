@@ -14,7 +14,7 @@ from rich.text import Text
 
 from moichord.queue.views import Detail
 from moichord.sample import FINISHED, STEPS, Arrival, Event, Image, State, Step, StepRecord, Submission, printable
-from moichord.status.phrases import MOICHORD, ago, called, count, duration, moment, size
+from moichord.status.phrases import LIES_NOWHERE, MOICHORD, ago, called, count, duration, moment, size
 from moichord.status.sentences import goes_on, holding_api, share_sent, told
 from moichord.status.standing import Standing
 from moichord.status.terminal import HEADING, OF_STATE, QUIET, grid, indented, of_state
@@ -108,16 +108,17 @@ def _title(submission: Submission, standing: Standing) -> RenderableType:
     said = (submission.reason, submission.remedy)
     lines = [Text(called(line, standing.command)) for line in said if line]
     api = holding_api(submission)
-    when = goes_on(submission, None if api is None else standing.circuit(api), standing.at)
+    circuit = None if api is None else standing.circuit(api)
+    when = goes_on(submission, circuit, standing.at, paused=standing.paused)
     if when:
-        lines.append(Text(when[:1].upper() + when[1:]))
+        lines.append(Text(called(when[:1].upper() + when[1:], standing.command)))
     return Group(title, *(indented(line) for line in lines), Text())
 
 
 def _facts(detail: Detail, standing: Standing, folder: Path, earlier: list[Submission]) -> Table:
     submission, now = detail.submission, standing.at
     facts = grid()
-    _fact(facts, "Folder", printable(str(folder)))
+    _fact(facts, "Folder", LIES_NOWHERE if submission.is_lost else printable(str(folder)))
     _fact(facts, "Submission", submission.uuid)
     _fact(facts, "Taken", _moment_and_age(submission.taken_at, now))
     if submission.finished_at is not None:

@@ -187,6 +187,22 @@ def test_a_running_daemon_carries_it_out_at_once(lab: Lab, capsys: Said) -> None
         assert capsys.readouterr().err == f"{AT_ONCE}\n"
 
 
+def test_a_retry_while_all_is_paused_says_that_nothing_goes_on_yet(lab: Lab, capsys: Said) -> None:
+    failed(lab, "MO-1")
+    lab.requests.pause()
+    assert main(["retry", "MO-1"]) == 0
+    assert "moichord is paused: nothing goes on before `moichord resume`." in capsys.readouterr().err
+
+
+def test_a_sample_that_was_removed_from_work_cannot_be_retried(lab: Lab, capsys: Said) -> None:
+    lab.endings.conclude_without_folder(lab.processing("MO-1"), State.FAILED, "It was removed.", "Drop it again.")
+    assert main(["retry", "MO-1"]) == 1
+    said = capsys.readouterr().err
+    assert "The folder of MO-1 was removed from work" in said
+    assert "Drop the sample into the inbox again." in said
+    assert asked(lab) == []
+
+
 def test_quiet_leaves_out_what_is_not_wrong(lab: Lab, capsys: Said) -> None:
     failed(lab, "MO-1")
     assert main(["-q", "retry", "MO-1"]) == 0

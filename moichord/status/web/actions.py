@@ -60,7 +60,8 @@ class Actions:
             self._desk.requests.ask_cancel(submission)
             return "It is to be cancelled."
         self._ask_retry(submission)
-        return "It is to be retried."
+        paused = self._desk.requests.is_paused()
+        return f"It is to be retried{', once moichord is no longer paused' if paused else ''}."
 
     def _ask_retry(self, submission: Submission) -> None:
         newest = self._desk.views.newest(submission.sample_id)

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from moichord.queue.listings import Listing
 from moichord.receipt import receipt_text
 from moichord.sample import FINISHED, State, Submission, printable
-from moichord.status.phrases import count, duration, moment, size
+from moichord.status.phrases import LIES_NOWHERE, count, duration, moment, size
 from moichord.status.sentences import sentences
 from moichord.status.standing import Standing
 from moichord.status.web import days, story
@@ -226,7 +226,10 @@ def _once(listing: Listing, standing: Standing, *, anyway: bool) -> list[Submiss
 
 
 def _facts(submission: Submission, now: float, place: str) -> list[tuple[str, str]]:
-    facts = [("Folder", printable(place)), ("Taken", _when(submission.taken_at, now))]
+    facts = [
+        ("Folder", LIES_NOWHERE if submission.is_lost else printable(place)),
+        ("Taken", _when(submission.taken_at, now)),
+    ]
     if submission.finished_at is not None:
         facts.append(("Ended", _when(submission.finished_at, now)))
         facts.append(("It took", duration(submission.finished_at - submission.taken_at)))

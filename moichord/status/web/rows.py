@@ -121,7 +121,7 @@ class Rows:
             why=_printable(self._why(submission)),
             then=_printable(self._then(submission)),
             bar=self._bar(submission),
-            can_retry=self._may_ask and asked is None and submission.uuid in self._needing,
+            can_retry=self._may_ask and asked is None and submission.uuid in self._needing and not submission.is_lost,
             can_cancel=self._may_ask and asked is None and is_cancellable(submission),
         )
 
@@ -140,7 +140,8 @@ class Rows:
         if submission.state in FINISHED:
             return submission.remedy
         api = holding_api(submission)
-        when = goes_on(submission, None if api is None else self._standing.circuit(api), self._standing.at)
+        circuit = None if api is None else self._standing.circuit(api)
+        when = goes_on(submission, circuit, self._standing.at, paused=self._standing.paused)
         return None if when is None else f"{when[:1].upper()}{when[1:]}."
 
     def _bar(self, submission: Submission) -> Bar | None:

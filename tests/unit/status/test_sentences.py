@@ -46,6 +46,23 @@ def test_a_failed_sample_needs_you(lab: Lab) -> None:
     assert (only.level, only.text) == (Level.PROBLEM, "1 sample needs you.")
 
 
+def test_a_sample_whose_folder_was_removed_from_work_needs_you_for_a_week_and_is_no_failed_folder_taken_out(
+    lab: Lab,
+) -> None:
+    lab.endings.conclude_without_folder(lab.processing("MO-1"), State.FAILED, "It was removed.", "Drop it again.")
+    (only,) = sentences(lab.standing())
+    assert (only.level, only.text) == (Level.PROBLEM, "1 sample needs you.")
+    lab.clock.at += 8 * 86400
+    (only,) = sentences(lab.standing())
+    assert (only.level, only.text) == (Level.GOOD, "Nothing is left to send.")
+
+
+def test_a_sample_that_was_removed_from_work_and_dropped_again_needs_nobody(lab: Lab) -> None:
+    lab.endings.conclude_without_folder(lab.processing("MO-1"), State.FAILED, "It was removed.", "Drop it again.")
+    lab.taken("MO-1")
+    assert sentences(lab.standing())[0].text == "1 sample is on the way."
+
+
 def test_a_cancelled_sample_needs_nobody(lab: Lab) -> None:
     lab.ended(lab.processing("MO-1"), State.CANCELLED, "Cancelled by request.")
     assert sentences(lab.standing())[0].level is Level.GOOD
@@ -169,6 +186,13 @@ def test_a_waiting_sample_says_when_it_goes_on() -> None:
     waiting = replace(SAMPLE, state=State.WAITING, next_try_at=NOON + 90)
     assert goes_on(waiting, None, NOON) == f"next try in 1 min ({moment(NOON + 90, NOON, seconds=True)})"
     assert goes_on(waiting, None, NOON + 91) == "next try now"
+
+
+@pytest.mark.parametrize("state", [State.READY, State.WAITING])
+def test_while_all_is_paused_no_next_try_is_promised(state: State) -> None:
+    waiting = replace(SAMPLE, state=state, next_try_at=NOON - 5)
+    assert goes_on(waiting, None, NOON, paused=True) == "moichord is paused: it goes on after `moichord resume`"
+    assert goes_on(replace(SAMPLE, state=State.PROCESSING), None, NOON, paused=True) is None
 
 
 def test_a_held_sample_says_when_its_server_is_asked_again() -> None:

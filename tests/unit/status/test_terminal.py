@@ -39,6 +39,22 @@ def test_every_sample_is_in_its_part(lab: Lab) -> None:
         assert {name for name in set().union(*parts.values()) if name in part} == names
 
 
+def test_what_waits_while_all_is_paused_says_so_and_how_to_go_on(lab: Lab) -> None:
+    lab.transient(lab.processing("MO-1"))
+    lab.taken("MO-2")
+    lab.requests.pause()
+    text = drawn(replace(lab.standing(), command="moichord -c x.yaml"))
+    assert text.count("Moichord is paused: it goes on after `moichord -c x.yaml resume`") == 2
+    assert "Next try" not in text
+
+
+def test_no_retry_is_advised_of_a_sample_that_lies_nowhere(lab: Lab) -> None:
+    lab.endings.conclude_without_folder(lab.processing("MO-1"), State.FAILED, "It was removed.", "Drop it again.")
+    text = drawn(lab.standing())
+    assert "MO-1  Needs attention" in text.split("\nNeeds attention\n")[1]
+    assert "moichord retry" not in text
+
+
 def test_a_sample_that_is_being_sent_shows_how_far_it_is(lab: Lab) -> None:
     sending = lab.processing("MO-1001", Step.UPLOAD)
     lab.sent(sending, 2)

@@ -26,6 +26,21 @@ def test_a_story_has_the_place_the_steps_and_the_timeline(lab: Lab) -> None:
         assert words in text
 
 
+def test_a_sample_that_was_removed_from_work_lies_nowhere(lab: Lab) -> None:
+    lab.endings.conclude_without_folder(lab.processing("MO-1"), State.FAILED, "It was removed.", "Drop it again.")
+    text = story_of(lab, "MO-1")
+    assert "removed from work: it lies nowhere" in text
+    assert "/srv/it" not in text
+
+
+def test_a_waiting_sample_says_that_all_is_paused(lab: Lab) -> None:
+    lab.transient(lab.processing("MO-1"))
+    lab.requests.pause()
+    text = story_of(lab, "MO-1")
+    assert "Moichord is paused: it goes on after `moichord resume`" in text
+    assert "Next try" not in text
+
+
 def test_the_step_at_which_it_failed_is_marked(lab: Lab) -> None:
     sample = lab.processing("MO-1", Step.UPLOAD)
     lab.ended(sample, State.FAILED, "It is broken.")

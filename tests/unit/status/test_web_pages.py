@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from moichord.queue.arrivals import Taking
 from moichord.sample import State, Step
@@ -51,6 +52,34 @@ def test_the_banner_comes_first_then_what_needs_somebody_with_its_cause_and_what
     assert "Check the folder&#39;s name" in failed
     assert "/retry" in failed
     assert "rename the folder to the ID of the sample" in row_of(text, "my slides (2)")
+
+
+def test_what_waits_while_all_is_paused_says_so_instead_of_a_next_try(lab: Lab, site: Site) -> None:
+    lab.transient(lab.processing("MO-1"))
+    lab.requests.pause()
+    text = site.browser().get().text
+    assert "Paused since" in text
+    assert "Moichord is paused: it goes on after `moichord resume`." in row_of(text, "MO-1")
+    assert "Next try" not in text
+
+
+def test_a_retry_while_all_is_paused_is_answered_with_that(lab: Lab, site: Site) -> None:
+    sample = lab.processing("MO-1")
+    lab.ended(sample, State.FAILED, "It is broken.")
+    lab.requests.pause()
+    answer = requests.post(f"{site.address}/api/samples/{sample.uuid}/retry", json={}, timeout=20)
+    assert answer.json() == {"said": "It is to be retried, once moichord is no longer paused."}
+
+
+def test_a_sample_that_was_removed_from_work_needs_somebody_but_cannot_be_retried(lab: Lab, site: Site) -> None:
+    sample = lab.processing("MO-1")
+    lab.endings.conclude_without_folder(sample, State.FAILED, "It was removed from work.", "Drop it again.")
+    browser = site.browser()
+    text = browser.get().text
+    assert sections(text)[0] == "attention"
+    assert "It was removed from work." in row_of(text, "MO-1")
+    assert "/retry" not in text
+    assert "removed from work: it lies nowhere" in browser.get(f"/samples/{sample.uuid}").text
 
 
 def test_a_sample_that_is_sent_says_how_far_it_is_in_bytes(lab: Lab, site: Site) -> None:
