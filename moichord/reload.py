@@ -13,7 +13,8 @@ from weakref import WeakSet
 from moichord import wiring
 from moichord.apis.http import Client
 from moichord.clock import Clock
-from moichord.config import Settings, changes
+from moichord.config import Settings
+from moichord.config.changes import changes
 from moichord.errors import ConfigurationInvalid
 from moichord.status.phrases import count, moment
 
@@ -36,12 +37,21 @@ class Source:
 
 
 class Configuration:
-    """The settings that a daemon goes by now, and its clients."""
+    """The settings that a daemon goes by now, and its clients; `require` raises ConfigurationInvalid for settings that
+    another part of the daemon cannot use.
+    """
 
     def __init__(
-        self, settings: Settings, source: Source | None, clock: Clock, connect: Callable[[Settings], wiring.Clients]
+        self,
+        settings: Settings,
+        source: Source | None,
+        clock: Clock,
+        connect: Callable[[Settings], wiring.Clients],
+        require: Callable[[Settings], None] = lambda _: None,
     ) -> None:
+        require(settings)
         self.settings = settings
+        self._require = require
         self.clients = connect(settings)
         self._source = source
         self._connect = connect
@@ -73,6 +83,7 @@ class Configuration:
             return
         try:
             found = changes(self.settings, self._source.load())
+            self._require(found.settings)
             clients = self._connect(found.settings)
             # Before the first use of a new key; the keys before are still in use.
             self._source.set_up_logs(found.settings, {*self._secrets, *found.settings.secrets()})

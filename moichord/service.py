@@ -15,6 +15,7 @@ at start; afterwards nothing: what a thread raises is logged with its traceback,
     supervision    tells systemd that the daemon lives, and how it stands
     status-line    finds out how it stands, for that
     outlook        has no sample come for too long? will a disk be full soon?
+    messages, reports, heartbeat    tell people elsewhere
 """
 
 import logging
@@ -27,6 +28,7 @@ from pathlib import Path
 from types import FrameType
 
 from moichord import __version__, wiring
+from moichord.announcing import Announcing, require_usable
 from moichord.clock import Bell, Clock, SystemClock
 from moichord.composition import Rooms, Signals, furnish
 from moichord.config import Settings
@@ -36,12 +38,10 @@ from moichord.pulse import Pulse
 from moichord.queue.database import Database
 from moichord.queue.holder import lock_of
 from moichord.queue.occasions import Occasions
-from moichord.queue.space import Space
 from moichord.recovery import recover, take_over_attempts
 from moichord.reload import Configuration, Source
 from moichord.sd_notify import Notifier, watchdog_seconds
 from moichord.status.line import Teller
-from moichord.status.outlook import Outlook
 from moichord.status.phrases import count
 from moichord.supervision import Supervision, describe
 
@@ -113,13 +113,14 @@ class Service:
         notifier = Notifier(environ.get("NOTIFY_SOCKET"))
         self._supervision = Supervision(notifier, watchdog_seconds(environ), self._pulse, clock)
         self._signals = Signals(threading.Event(), threading.Event(), Bell())
-        self._configuration = Configuration(settings, source, clock, wiring.connector(clock, self._pulse))
+        connect = wiring.connector(clock, self._pulse)
+        self._configuration = Configuration(settings, source, clock, connect, require_usable)
         self._asked_to_stop = 0
         self._hangups = 0
         self._hangups_heeded = 0
         self._never = threading.Event()
         self._said: dict[str, str] = {}
-        self._outlook: Outlook | None = None
+        self._announcing: Announcing | None = None
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Count: one signal stops the daemon, a second one ends the requests in flight as well.
@@ -166,11 +167,14 @@ class Service:
             clients = self._configuration.clients
             rooms = furnish(settings, self._clock, database, state_uuid, clients, self._signals, pulse=self._pulse)
             page = self._thread("page", lambda: rooms.page.run(self._signals.stopping))
-            if self._share_is_there(rooms):
+            announcing = Announcing(rooms, database, lambda: self._configuration.settings, self._clock, self._pulse)
+            self._announcing = announcing
+            announcing.begin(self._thread, self._signals.stopping)
+            if self._share_is_there(rooms, announcing):
                 self._prepare(rooms, adopt_work=adopt_work)
                 occasions = Occasions(database, self._clock)
                 occasions.started(__version__)
-                self._look_ahead(rooms, Space(database))
+                announcing.look_ahead(self._thread, self._signals.stopping)
                 self._serve(rooms)
                 with suppress(StateUnwritable):  # a full disk keeps nobody from stopping
                     occasions.stopped()
@@ -178,18 +182,21 @@ class Service:
             self._signals.stop()
             if page is not None:
                 page.join()
+            if self._announcing is not None:
+                self._announcing.end()
             database.close()
             self._configuration.close()
             self._supervision.end()
 
-    def _share_is_there(self, rooms: Rooms) -> bool:
+    def _share_is_there(self, rooms: Rooms, announcing: Announcing) -> bool:
         """Wait for a share that is not mounted yet, and say once that it is missing; False if the daemon is to stop."""
         said = None
         while (problem := _absence(rooms)) is not None:
             if problem != said:
                 log.error("%s; waiting for it", problem)
+                announcing.waits_for(problem)
                 said = problem
-            rooms.bulletin.publish([problem, *self._configuration.notices], {})
+            rooms.bulletin.publish([problem, *self._configuration.notices, *announcing.notices], {})
             self._supervision.show(f"waiting: {problem}")
             self._supervision.ready()
             if self._rest(self._configuration.settings.watch.scan_interval, rooms):
@@ -248,21 +255,11 @@ class Service:
 
     def _notices(self, rooms: Rooms) -> list[str]:
         own = [*rooms.page.notices, *self._supervision.notices(), *self._configuration.notices]
-        ahead = () if self._outlook is None else self._outlook.notices
-        return [*rooms.storage.notices, *rooms.intake.notices, *own, *ahead]
+        announcing = () if self._announcing is None else self._announcing.notices
+        return [*rooms.storage.notices, *rooms.intake.notices, *own, *announcing]
 
     def _interval(self) -> float:
         return self._configuration.settings.watch.scan_interval
-
-    def _look_ahead(self, rooms: Rooms, space: Space) -> None:
-        """Not waited for at the end, for the reason below."""
-        folders, state = self._configuration.settings.folders, self._configuration.settings.state
-        places = {"work": folders.work, "done": folders.done, "failed": folders.failed, "state": state.parent}
-        outlook = Outlook(
-            rooms.views, space, places, lambda: self._configuration.settings.notify, self._clock, self._pulse
-        )
-        self._outlook = outlook
-        self._thread("outlook", lambda: outlook.run(self._signals.stopping))
 
     def _tell_how_it_stands(self, rooms: Rooms) -> None:
         """Not waited for at the end: it may wait for a share."""

@@ -39,11 +39,21 @@ class Conditions:
         self._clock = clock
         self._seen_at: dict[str, float] = {}
 
+    def known(self) -> dict[str, Condition]:
+        """What holds as far as the state knows, by name."""
+        with self._database.read() as connection:
+            return _known(connection)
+
+    def begins(self, name: str, condition: Condition) -> None:
+        """This one holds; of the others nothing is known."""
+        if name not in self.known():
+            now = self._clock.now()
+            self._database.write(lambda connection: _change(connection, now, {name: condition}, []))
+
     def now(self, holding: Mapping[str, Condition]) -> None:
         """These hold now, by names of their own, and no others."""
         monotonic = self._clock.monotonic()
-        with self._database.read() as connection:
-            known = _known(connection)
+        known = self.known()
         # After a start, patience begins anew.
         self._seen_at = dict.fromkeys(holding, monotonic) | {
             name: self._seen_at.get(name, monotonic) for name in known if name not in holding

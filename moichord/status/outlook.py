@@ -1,7 +1,7 @@
-"""Once a minute: has no sample come for too long, and will a disk be full soon?
+"""Once a minute: has no sample come for too long, will a disk be full soon, and what else ails this machine?
 
-Owns these looks, and what is said of them. It must not know who hears it. Errors: StateUnwritable; a share that does
-not answer is waited for.
+Owns these looks, what is said of them, and that history knows when each of it began and ended. It must not know who
+hears it. Errors: StateUnwritable; a share that does not answer is waited for.
 """
 
 import threading
@@ -10,7 +10,9 @@ from pathlib import Path
 
 from moichord.clock import Clock
 from moichord.config import Notify
+from moichord.errors import StateUnwritable
 from moichord.pulse import Pulse
+from moichord.queue.conditions import Condition, Conditions
 from moichord.queue.space import Space
 from moichord.queue.views import NEVER, Views
 from moichord.status.forecast import DAY, SOON, full_in
@@ -20,10 +22,15 @@ from moichord.status.standing import disks
 
 SECONDS = 60.0
 ANSWER_SECONDS = 600.0
+UNWRITABLE = Condition(
+    "disk_low", "the state cannot be written: nothing new begins until that ends", "the state can be written again"
+)
 
 
 class Outlook:
-    """`places` are the folders whose disks matter, `rules` what counts as silence now."""
+    """`places` are the folders whose disks matter, `rules` what counts as silence now; `ailments` is what else ails
+    this machine, by name. `unrecorded` is what holds and the state could not be told of.
+    """
 
     def __init__(
         self,
@@ -33,6 +40,8 @@ class Outlook:
         rules: Callable[[], Notify],
         clock: Clock,
         pulse: Pulse,
+        conditions: Conditions,
+        ailments: Callable[[], Mapping[str, Condition]] = dict,
     ) -> None:
         self._views = views
         self._space = space
@@ -40,9 +49,12 @@ class Outlook:
         self._rules = rules
         self._clock = clock
         self._pulse = pulse
+        self._conditions = conditions
+        self._ailments = ailments
         self._began = clock.now()
         self._last = NEVER
         self.notices: tuple[str, ...] = ()
+        self.unrecorded: Mapping[str, Condition] = {}
 
     def run(self, stopping: threading.Event) -> None:
         """Look every minute until stopping."""
@@ -57,9 +69,28 @@ class Outlook:
         quiet = silence(self._began if last.at is None else last.at, now, rules.silence_after, rules.working_hours)
         with self._pulse.share("the folders work, done and failed", ANSWER_SECONDS):
             found = disks(self._places)
-        self._space.record(now, {one.folders[0]: one.free for one in found})
-        full = (self._full(one.folders, one.free) for one in found)
-        self.notices = tuple(sentence for sentence in (quiet, *full) if sentence is not None)
+        filling = {
+            one.folders: sentence for one in found if (sentence := self._full(one.folders, one.free)) is not None
+        }
+        self.notices = tuple(sentence for sentence in (quiet, *filling.values()) if sentence is not None)
+        holding = dict(self._ailments())
+        if quiet is not None:
+            holding["silence"] = Condition("silence", quiet, "samples come again")
+        for folders, sentence in filling.items():
+            end = f"the disk of {', '.join(folders)} fills no more"
+            holding[f"filling {folders[0]}"] = Condition("filling", sentence, end, DAY)
+        self._remember(now, {one.folders[0]: one.free for one in found}, holding)
+
+    def _remember(self, now: float, free: Mapping[str, int], holding: Mapping[str, Condition]) -> None:
+        try:
+            self._space.record(now, free)
+            self._conditions.now(holding)
+        except StateUnwritable:
+            known = self._conditions.known()
+            unknown = {name: one for name, one in holding.items() if name not in known}
+            self.unrecorded = {**unknown, "unwritable": UNWRITABLE}
+            raise
+        self.unrecorded = {}
 
     def _full(self, folders: tuple[str, ...], free: int) -> str | None:
         name = folders[0]

@@ -57,7 +57,8 @@ BESIDES_GROUND = {
     "put_back": {"queue", "spool"},
     "housekeeping": {"queue", "spool", "storage"},
     "status": {"queue", "config", "outage", "receipt"},
-    "checks": {"apis", "config", "inbox", "pipeline", "queue", "spool", "storage", "wiring"},
+    "announcing": {"apis", "composition", "config", "queue", "status", "storage"},
+    "checks": {"apis", "config", "inbox", "pipeline", "queue", "spool", "status", "storage", "wiring"},
     "first_setup": {"config"},
     "oneshot": {"pipeline", "config", "retry", "outage", "wiring"},
     "sandbox": {"queue", "config", "status"},
@@ -71,7 +72,8 @@ BESIDES_GROUND = {
     "supervision": {"sd_notify", "status"},
     "reload": {"apis", "config", "status", "wiring"},
     "service": {
-        *("composition", "config", "queue", "recovery", "reload", "sd_notify", "status", "supervision", "wiring"),
+        *("announcing", "composition", "config", "queue", "recovery", "reload", "sd_notify", "status", "supervision"),
+        *("wiring",),
     },
 }
 """Rooms that may import the ground floor, and these."""
@@ -81,6 +83,7 @@ ANYTHING = {"cli", "__main__"}
 LIBRARIES = {
     "PIL": {"sandbox", "dicom.thumbnail"},
     "anyio": {"status.web"},
+    "apprise": {"status.notify.receivers"},
     "backoff": {"apis", "retry"},
     "blake3": {"dicom", "durable", "pipeline"},
     "click": {"cli"},

@@ -12,8 +12,9 @@ from typing import Any
 from moichord import __version__
 from moichord.queue.views import Detail
 from moichord.receipt import DIGEST_NAME, iso, step_figures
-from moichord.sample import STEPS, Event, Image, StepRecord
+from moichord.sample import STEPS, Event, Image, StepRecord, printable
 from moichord.status.notify.news import shown_id
+from moichord.status.support import values_of_patients
 
 VERSION = 1
 MOST_IMAGES = 1000
@@ -50,6 +51,15 @@ def failure_report(detail: Detail, lines: Sequence[str], place: str, masked: Cal
         "log": list(lines[-MOST_LINES:]),
     }
     return (json.dumps(_masked(report, masked)) + "\n").encode("ascii")
+
+
+def hidden_in(detail: Detail) -> set[str]:
+    """What must not be seen in any text of that report: values of patients, names of files, IDs that are not shown."""
+    submission = detail.submission
+    hide = values_of_patients([detail])
+    names = {submission.folder_name, submission.place or "", submission.sample_id}
+    keep = {submission.sample_id} if shown_id(submission.sample_id) == submission.sample_id else set()
+    return hide | {printable(name) for name in names - keep if name}
 
 
 def _step(record: StepRecord) -> Mapping[str, Any]:

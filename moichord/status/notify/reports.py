@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 
 from moichord.clock import Clock
-from moichord.errors import NotTold
+from moichord.errors import NotTold, StateUnwritable
 from moichord.queue.announcements import Announcements
 from moichord.status.notify.timing import retry_after
 from moichord.status.phrases import moment
@@ -63,7 +63,12 @@ class Reports:
     def run(self, stopping: threading.Event) -> None:
         """Look every second until stopping."""
         while not stopping.is_set():
-            self.look(stopping)
+            try:
+                self.look(stopping)
+            except StateUnwritable:
+                if stopping.is_set():
+                    return  # it is closed; what was posted last may be posted again
+                raise
             self._clock.wait(stopping, LOOK_SECONDS)
 
     def look(self, stopping: threading.Event) -> None:

@@ -9,6 +9,7 @@ import pytest
 from moichord.config import Notify
 from moichord.config.hours import working_hours
 from moichord.pulse import Pulse
+from moichord.queue.conditions import Conditions
 from moichord.queue.space import EVERY, KEPT, Space
 from moichord.status import outlook as room
 from moichord.status.outlook import Outlook
@@ -83,7 +84,8 @@ def test_silence_is_said_once_it_is_longer_than_configured() -> None:
 
 def outlook(lab: Lab, rules: Notify) -> Outlook:
     places = {"work": lab.root / "work"}
-    return Outlook(lab.views, Space(lab.database), places, lambda: rules, lab.clock, Pulse(lab.clock))
+    conditions = Conditions(lab.database, lab.clock)
+    return Outlook(lab.views, Space(lab.database), places, lambda: rules, lab.clock, Pulse(lab.clock), conditions)
 
 
 def test_any_sample_that_arrives_ends_the_silence(lab: Lab) -> None:
