@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moichord import durable
-from moichord.config import Whereabouts, example, load_page
+from moichord.config import Whereabouts, load_page
+from moichord.config.example import example
 from moichord.errors import UsageRefused
 
 # Scanners and technicians write through the group; the daemon alone looks into work and state.

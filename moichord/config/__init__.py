@@ -1,45 +1,46 @@
 """The configuration: YAML in, frozen settings out, or every problem at once as `file:line:column: key: problem`.
 
 `document` knows YAML and places, `values` the kinds of values, `settings` and `calls` the keys, `loading` brings them
-together, `example` writes config.example.yaml from them. The rest of moichord is given settings and never reads them.
+together, `example` writes config.example.yaml from them. `whereabouts` and `paths` are all that a command needs that
+only looks. The rest of moichord is given settings and never reads them.
 Errors: `ConfigurationInvalid`.
 """
 
-from moichord.config.calls import (
-    Analytics,
-    AnalyticsTimeout,
-    Metadata,
-    MetadataTimeout,
-    Success,
-    Tls,
-    Upload,
-    UploadTimeout,
-)
-from moichord.config.changes import Changes, changes
-from moichord.config.example import example
-from moichord.config.loading import from_environment, load, load_page, load_whereabouts, read
-from moichord.config.notify import Notify
-from moichord.config.secret import Secret
-from moichord.config.settings import (
-    Archive,
-    Dicom,
-    Folders,
-    Limits,
-    Logging,
-    Retention,
-    Retry,
-    Settings,
-    Watch,
-    Whereabouts,
-)
-from moichord.config.web import Address, Web
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moichord.config.calls import (
+        Analytics,
+        AnalyticsTimeout,
+        Metadata,
+        MetadataTimeout,
+        Success,
+        Tls,
+        Upload,
+        UploadTimeout,
+    )
+    from moichord.config.loading import from_environment, load, load_page, load_whereabouts, read
+    from moichord.config.notify import Notify
+    from moichord.config.secret import Secret
+    from moichord.config.settings import (
+        Archive,
+        Dicom,
+        Limits,
+        Logging,
+        Retention,
+        Retry,
+        Settings,
+        Watch,
+    )
+    from moichord.config.web import Address, Web
+    from moichord.config.whereabouts import Folders, Whereabouts
 
 __all__ = [
     "Address",
     "Analytics",
     "AnalyticsTimeout",
     "Archive",
-    "Changes",
     "Dicom",
     "Folders",
     "Limits",
@@ -58,11 +59,36 @@ __all__ = [
     "Watch",
     "Web",
     "Whereabouts",
-    "changes",
-    "example",
     "from_environment",
     "load",
     "load_page",
     "load_whereabouts",
     "read",
 ]
+
+_HERE = {
+    "calls": (
+        "Analytics",
+        "AnalyticsTimeout",
+        "Metadata",
+        "MetadataTimeout",
+        "Success",
+        "Tls",
+        "Upload",
+        "UploadTimeout",
+    ),
+    "loading": ("from_environment", "load", "load_page", "load_whereabouts", "read"),
+    "notify": ("Notify",),
+    "secret": ("Secret",),
+    "settings": ("Archive", "Dicom", "Limits", "Logging", "Retention", "Retry", "Settings", "Watch"),
+    "web": ("Address", "Web"),
+    "whereabouts": ("Folders", "Whereabouts"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Each name is loaded when it is asked for (PEP 562): a command that only looks does without most of them."""
+    for module, names in _HERE.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,18 +6,21 @@ Errors: `ConfigurationInvalid`.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from moichord.config.block import Block, block_at
 from moichord.config.document import Document, Problem, parse
-from moichord.config.settings import PageAndWhereabouts, Settings, Whereabouts
+from moichord.config.whereabouts import Whereabouts
 from moichord.config.wording import in_plain_words, unknown_key
 from moichord.errors import ConfigurationInvalid
 from moichord.sample import printable
 from moichord.templates import KeyPath, Unusable
+
+if TYPE_CHECKING:
+    from moichord.config.settings import PageAndWhereabouts, Settings
 
 ENVIRONMENT: Mapping[str, KeyPath] = {
     "MD_URL": ("metadata", "url"),
@@ -34,7 +37,7 @@ REMEDY = "moichord init writes a file to start with."
 B = TypeVar("B", bound=Block)
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Settings:
+def load(path: Path, environ: Mapping[str, str]) -> "Settings":
     """The settings in the file at `path`; secrets are read, and `${NAME}` is looked up in `environ`.
 
     Raises ConfigurationInvalid, whose problems are `file:line:column: key: what is wrong`, in the file's order.
@@ -42,8 +45,10 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     return read(_text(path), str(path), environ)
 
 
-def read(text: str, name: str, environ: Mapping[str, str]) -> Settings:
+def read(text: str, name: str, environ: Mapping[str, str]) -> "Settings":
     """Like `load`, for a text; `name` stands for the file in problems."""
+    from moichord.config.settings import Settings
+
     document = parse(text, environ)
     _drop_what_is_disabled(document)
     return _validated(Settings, document, name, environ)
@@ -57,8 +62,10 @@ def load_whereabouts(path: Path, environ: Mapping[str, str]) -> Whereabouts:
     return _part(Whereabouts, path, environ)
 
 
-def load_page(path: Path, environ: Mapping[str, str]) -> PageAndWhereabouts:
+def load_page(path: Path, environ: Mapping[str, str]) -> "PageAndWhereabouts":
     """The same, and the settings of the page."""
+    from moichord.config.settings import PageAndWhereabouts
+
     return _part(PageAndWhereabouts, path, environ)
 
 
@@ -71,11 +78,13 @@ def _part(kind: type[B], path: Path, environ: Mapping[str, str]) -> B:
     return _validated(kind, document, str(path), environ)
 
 
-def from_environment(environ: Mapping[str, str]) -> Settings:
+def from_environment(environ: Mapping[str, str]) -> "Settings":
     """Default settings with the three APIs from the environment variables MD_URL, MD_KEY, U_URL, U_KEY, A_URL, A_KEY.
 
     Raises ConfigurationInvalid, naming every variable that is missing or wrong.
     """
+    from moichord.config.settings import Settings
+
     missing = [name for name in ENVIRONMENT if not environ.get(name)]
     blocks: dict[object, dict[object, object]] = {"metadata": {}, "upload": {}, "analytics": {}}
     for name, (block, key) in ENVIRONMENT.items():
@@ -148,6 +157,8 @@ def _wrong(detail: ErrorDetails) -> Iterator[tuple[KeyPath, str]]:
         case ValueError() as cause:
             yield path, str(cause)
         case _ if detail["type"] == "extra_forbidden":
+            from moichord.config.settings import Settings
+
             yield path, unknown_key(str(path[-1]), block_at(Settings, path[:-1]).keys())
         case _:
             yield path, in_plain_words(detail["type"], context, detail["input"], detail["msg"])

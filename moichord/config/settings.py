@@ -8,7 +8,6 @@ Defaults are written as in the file (`60s`) and validated like it. Settings are 
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -16,34 +15,9 @@ from moichord.config import values as kinds
 from moichord.config.block import Block, Impossible, entry
 from moichord.config.calls import Analytics, Metadata, Upload
 from moichord.config.notify import Notify
+from moichord.config.paths import FullPath
 from moichord.config.web import Web
-
-
-class Folders(Block):
-    """The four places a sample can be in."""
-
-    inbox: kinds.FullPath = entry("/srv/moichord/inbox", "Scanners drop one folder for each sample here.")
-    configured_work: kinds.FullPath | None = entry(
-        None,
-        "Where samples lie while they are processed; on the inbox's file system, private to the daemon. "
-        'null: "work" beside the inbox.',
-        alias="work",
-    )
-    done: kinds.FullPath = entry("/srv/moichord/done", "Where finished samples go.")
-    failed: kinds.FullPath = entry("/srv/moichord/failed", "Where samples go that need a person.")
-
-    @property
-    def work(self) -> Path:
-        return self.configured_work or self.inbox.parent / "work"
-
-    def impossible(self) -> Impossible:
-        places = {"inbox": self.inbox, "work": self.work, "done": self.done, "failed": self.failed}
-        names = list(places)
-        for index, name in enumerate(names):
-            related = ((_relation(places[name], places[earlier]), earlier) for earlier in names[:index])
-            relation, earlier = next((pair for pair in related if pair[0]), ("", ""))
-            if relation:
-                yield (name,), f"{places[name]} {relation} {earlier}: each of the four needs a place of its own"
+from moichord.config.whereabouts import Whereabouts
 
 
 class Limits(Block):
@@ -171,7 +145,7 @@ class Logging(Block):
         "auto",
         "console (for people), json, journald (with fields: journalctl SAMPLE=A123), or auto: journald or console",
     )
-    file: kinds.FullPath | None = entry(
+    file: FullPath | None = entry(
         None, "a file; null: standard error (after `moichord daemon start`: the state's name and .log)"
     )
     rotate: kinds.Size = entry("20MiB", "the size at which the file is rotated; 0B: never")
@@ -189,19 +163,6 @@ DEFAULT_TAGS: Mapping[str, object] = {
     "InstitutionName": '"clinic-name"',
     "PatientID": {"template": "{sample_id}-{attempt_number:03d}"},
 }
-
-
-class Whereabouts(Block):
-    """Where the samples and the state are: all that a command needs that only reads the state."""
-
-    version: Literal[1] = entry(1, "The version of this file's format.")
-    folders: Folders = entry({}, "Where samples lie: inbox -> work -> done or failed.")
-    state: kinds.StatePath = entry("/var/lib/moichord/state.db", "The database (SQLite), on a local disk.")
-
-    def impossible(self) -> Impossible:
-        for name in ("inbox", "work", "done", "failed"):
-            if self.state.is_relative_to(getattr(self.folders, name)):
-                yield ("state",), f"must not lie in {name}"
 
 
 class PageAndWhereabouts(Whereabouts):
@@ -240,11 +201,3 @@ class Settings(Whereabouts):
         keys = (api.key.reveal() for api in apis if api.key is not None)
         passwords = (urlsplit(api.proxy).password for api in apis if api.proxy is not None)
         return tuple(dict.fromkeys(filter(None, (*keys, *passwords, *self.notify.secrets()))))
-
-
-def _relation(path: Path, other: Path) -> str | None:
-    if path == other:
-        return "is the same as"
-    if path.is_relative_to(other):
-        return "lies inside"
-    return "contains" if other.is_relative_to(path) else None

@@ -1,13 +1,12 @@
-"""The kinds of values in the configuration: durations, sizes, addresses, paths, patterns, secrets, templates.
+"""The kinds of values in the configuration: durations, sizes, addresses, patterns, secrets, templates.
 
 Owns how each is written and what it becomes. It must not know which keys there are. Errors are ValueErrors (and
 `Unusable`, where a part of the value is to blame), which pydantic collects.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
 
 from moichord import tag_rules
+from moichord.config.paths import full_path, nameable
 from moichord.config.secret import Secret, read_secret
 from moichord.config.wording import shown
 from moichord.dicom.dictionary import find
@@ -57,32 +57,6 @@ def _some(size: int) -> int:
     if not size:
         raise ValueError("must be more than nothing")
     return size
-
-
-def full_path(value: object) -> Path:
-    """A path from the root, without `.` and `..` in it."""
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"must be a path, not {shown(value)}")
-    if not (PurePosixPath(value).is_absolute() or Path(value).is_absolute()):
-        raise ValueError(f"must be a full path, beginning with /, not {shown(value)}")
-    return Path(os.path.normpath(_nameable(value)))
-
-
-def _nameable(value: str) -> str:
-    """What a file system can be asked for."""
-    try:
-        if b"\0" not in os.fsencode(value):
-            return value
-    except UnicodeEncodeError as error:
-        raise ValueError(f"contains what no file name can contain: {shown(value)}") from error
-    raise ValueError(f"contains a NUL, which no file name can contain: {shown(value)}")
-
-
-def state_path(value: object) -> Path:
-    """The database's path; other databases come later."""
-    if isinstance(value, str) and "://" in value:
-        raise ValueError("must be a path on a local disk; other databases are not supported yet")
-    return full_path(value)
 
 
 def existing_file(value: object) -> Path:
@@ -136,7 +110,7 @@ def name_pattern(value: str) -> str:
     """A file name, or a pattern of file names (`*`, `?`, `[...]`)."""
     if not value or "/" in value:
         raise ValueError(f"must be a file name or a pattern of file names, without folders, not {shown(value)}")
-    return _nameable(value)
+    return nameable(value)
 
 
 def sample_id_pattern(value: object) -> re.Pattern[str]:
@@ -258,8 +232,6 @@ Size = Annotated[int, BeforeValidator(size)]
 PositiveSize = Annotated[int, BeforeValidator(size), AfterValidator(_some)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Workers = Annotated[int, Field(ge=1, le=256)]
-FullPath = Annotated[Path, BeforeValidator(full_path)]
-StatePath = Annotated[Path, BeforeValidator(state_path)]
 ExistingFile = Annotated[Path, BeforeValidator(existing_file)]
 Url = Annotated[str, BeforeValidator(url)]
 Proxy = Annotated[str, BeforeValidator(proxy)]

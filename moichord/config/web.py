@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from moichord.config import values as kinds
 from moichord.config.block import Block, Impossible, entry
+from moichord.config.paths import FullPath
 from moichord.config.wording import shown
 
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
@@ -55,7 +55,7 @@ class Web(Block):
     listen: Listen = entry(
         "127.0.0.1:8642", "Where: this machine only (127.0.0.1), or 0.0.0.0:8642 for all that reach it."
     )
-    password_file: kinds.FullPath | None = entry(
+    password_file: FullPath | None = entry(
         None, "Who may see it, one line for each person: `moichord web-password NAME`. null: on this machine everybody."
     )
     read_only: bool = entry(False, "Whether nothing can be asked for on the page: no retry, no cancel.")

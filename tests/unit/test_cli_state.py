@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from moichord.cli import main
-from moichord.config import example
+from moichord.config.example import example
 from moichord.queue.database import Database
 from moichord.queue.holder import lock_of
 from moichord.sample import RECEIPT_NAME, State, Step

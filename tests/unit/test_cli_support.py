@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moichord.cli import main
-from moichord.config import example
+from moichord.config.example import example
 from moichord.config.shareable import hidden, shareable
 from moichord.sample import State, Step
 from tests.unit.status.lab import PATIENT, Lab, whole_story

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from moichord.config import Settings, example, from_environment, load, load_whereabouts, read
+from moichord.config import Settings, from_environment, load, load_whereabouts, read
+from moichord.config.example import example
 from moichord.errors import ConfigurationInvalid
 
 ENVIRON = {
@@ -351,7 +352,7 @@ def test_everything_that_the_environment_lacks_is_told_at_once() -> None:
 
 def test_the_example_beside_the_readme_is_the_generated_one() -> None:
     file = Path(__file__).parents[2] / "config.example.yaml"
-    again = 'python -c "from moichord.config import example; print(example(), end=str())" > config.example.yaml'
+    again = 'python -c "from moichord.config.example import example; print(example(), end=str())" > config.example.yaml'
     assert file.read_text("utf-8") == example(), f"write it again: {again}"
 
 

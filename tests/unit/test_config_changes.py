@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from moichord.config import Settings, changes, read
+from moichord.config import Settings, read
 from moichord.config.block import Block
-from moichord.config.changes import AT_ONCE, AT_ONCE_BY_THEMSELVES, NEEDS_RESTART, leaves
+from moichord.config.changes import AT_ONCE, AT_ONCE_BY_THEMSELVES, NEEDS_RESTART, changes, leaves
 
 BASE: dict[str, Any] = {
     "version": 1,

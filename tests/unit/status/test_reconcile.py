@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from moichord.cli import main
-from moichord.config import example
+from moichord.config.example import example
 from moichord.queue.arrivals import Arrival
 from moichord.queue.views import Newest
 from moichord.sample import State, Step
