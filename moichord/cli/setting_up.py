@@ -98,8 +98,9 @@ def _next(made: "Made", entrance: Entrance) -> Iterable[str]:
 @click.option(
     "--accept-folders", is_flag=True, help="Done and failed have moved to another file system: here they belong now."
 )
+@click.option("--notify", is_flag=True, help="Send a test message to each of notify.urls, and a heartbeat.")
 @click.pass_obj
-def check(entrance: Entrance, offline: bool, as_json: bool, accept_folders: bool) -> int:
+def check(entrance: Entrance, offline: bool, as_json: bool, accept_folders: bool, notify: bool) -> int:
     """Test the configuration and everything that will be used, without causing work.
 
     Exit code 78 if the configuration or the state cannot be used, 1 if something else would fail.
@@ -122,6 +123,7 @@ def check(entrance: Entrance, offline: bool, as_json: bool, accept_folders: bool
     if accept_folders:
         findings += checks.accept_folders(settings)
     findings += checks.check_places(settings)
+    findings += checks.check_receivers(settings, SystemClock(), send=notify)
     if not offline:
         findings += checks.check_servers(settings, SystemClock())
     if as_json:
