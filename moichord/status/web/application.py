@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from moichord.errors import StateUnwritable
 from moichord.status.web.actions import Actions
 from moichord.status.web.ascii_json import AsciiJson
+from moichord.status.web.attempts import Attempts
 from moichord.status.web.desk import Desk
 from moichord.status.web.entrance import Entrance
 from moichord.status.web.guard import Guard
@@ -27,6 +28,7 @@ from moichord.status.web.interface import Interface
 from moichord.status.web.live import Live
 from moichord.status.web.pages import Pages
 from moichord.status.web.pictures import Pictures
+from moichord.status.web.programs import Programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class Outside:
 
 def application(desk: Desk, pictures: Pictures, live: Live, key: bytes, outside: Outside) -> ASGIApp:
     """Everything behind the guard."""
-    pages, actions, entrance = Pages(desk), Actions(desk), Entrance(desk)
+    attempts = Attempts()
+    pages, actions, entrance = Pages(desk), Actions(desk), Entrance(desk, attempts)
     interface = Interface(desk, outside.hindrances, outside.places)
     routes = [
         Route("/", pages.overview),
@@ -63,7 +66,8 @@ def application(desk: Desk, pictures: Pictures, live: Live, key: bytes, outside:
     ]
     mishaps = Mishaps(desk)
     handlers = {HTTPException: mishaps.refused, StateUnwritable: mishaps.unreadable, 500: mishaps.fault}
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), key, desk.people, desk.clock)
+    inner = Starlette(routes=routes, exception_handlers=handlers)
+    return Guard(inner, key, desk.people, Programs(attempts, desk.clock), desk.clock)
 
 
 class Mishaps:

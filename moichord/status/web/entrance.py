@@ -25,9 +25,9 @@ LONGEST_NAME = 64
 class Entrance:
     """The endpoints of the login."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, attempts: Attempts) -> None:
         self._desk = desk
-        self._attempts = Attempts()
+        self._attempts = attempts
 
     def ask(self, request: Request) -> Response:
         """The form; nobody needs it where no password is asked for."""

@@ -1,7 +1,7 @@
 """Every request before it is answered: the host that it names, who asks; and the headers of every answer.
 
 Owns the session cookie, the refusal of requests that other sites make a browser send, and the security headers. It
-must not know what is answered. Errors: none; what is refused is answered.
+must not know what is answered, nor how programs sign in (`programs`). Errors: none; what is refused is answered.
 
 Without a password only this machine can ask, but any site that is open in its browser could: a request must name
 this machine as host (against DNS rebinding), and one that changes something must come from the page itself.
@@ -21,12 +21,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from moichord.clock import Clock
 from moichord.errors import ConfigurationInvalid
 from moichord.status.web.passwords import People
+from moichord.status.web.programs import CHALLENGE, Programs
 from moichord.status.web.sessions import LIFETIME, Seal, Session, new_session, renewed
 
 log = logging.getLogger(__name__)
 
 COOKIE = "moichord"
 OPEN_TO_ALL = ("/healthz", "/readyz", "/metrics", "/static/")
+FOR_PROGRAMS = "/api/"
 OPEN_TO_STRANGERS = ("/login",)
 SAFE_METHODS = {"GET", "HEAD"}
 HEADERS = {
@@ -54,10 +56,13 @@ class Visitor:
 class Guard:
     """Stands before the application."""
 
-    def __init__(self, application: ASGIApp, key: bytes, people: Callable[[], People], clock: Clock) -> None:
+    def __init__(
+        self, application: ASGIApp, key: bytes, people: Callable[[], People], programs: Programs, clock: Clock
+    ) -> None:
         self._application = application
         self._key = key
         self._people = people
+        self._programs = programs
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +73,7 @@ class Guard:
         refusal = self._refused(request)
         if refusal is None and not request.url.path.startswith(OPEN_TO_ALL):
             try:
-                refusal = self._recognised(request, answer)
+                refusal = await self._recognised(request, answer)
             except ConfigurationInvalid as error:
                 log.error("%s", error)
                 refusal = PlainTextResponse("The password file cannot be used: the log says why.\n", 503)
@@ -91,10 +96,16 @@ class Guard:
             return PlainTextResponse("This request came from another site.\n", 403)
         return None
 
-    def _recognised(self, request: Request, answer: "Answering") -> Response | None:
+    async def _recognised(self, request: Request, answer: "Answering") -> Response | None:
         """Give the request its visitor; a way to the login for those who have to sign in first."""
         people = self._people()
         seal, now = Seal(self._key, people.stored), self._clock.now()
+        if people.are_asked and _is_of_a_program(request):
+            name = await self._programs.name(request, people)
+            if isinstance(name, Response):
+                return name
+            self._let_in(request, new_session(name, now), seal, answer)  # for this request only
+            return None
         session = seal.open(request.cookies.get(COOKIE, ""), now)
         if session is None:
             session = new_session(None, now)
@@ -102,12 +113,15 @@ class Guard:
         elif session.is_to_be_renewed(now):
             session = renewed(session, now)
             answer.cookie(seal.close(session))
-        request.state.visitor = Visitor(session, seal.token(session))
-        request.state.seal = seal
-        request.state.answer = answer
+        self._let_in(request, session, seal, answer)
         if people.are_asked and session.user is None and request.url.path not in OPEN_TO_STRANGERS:
             return _to_the_login(request)
         return None
+
+    def _let_in(self, request: Request, session: Session, seal: Seal, answer: "Answering") -> None:
+        request.state.visitor = Visitor(session, seal.token(session))
+        request.state.seal = seal
+        request.state.answer = answer
 
 
 class Answering:
@@ -148,8 +162,16 @@ def _names_this_machine(host: str) -> bool:
         return False
 
 
+def _is_of_a_program(request: Request) -> bool:
+    """Whether it brings name and password itself, where programs may ask."""
+    return request.url.path.startswith(FOR_PROGRAMS) and "authorization" in request.headers
+
+
 def _to_the_login(request: Request) -> Response:
-    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+    of_a_browser = "text/html" in request.headers.get("accept", "")
+    if request.method == "GET" and of_a_browser:
         wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)
-    return PlainTextResponse("Sign in first.\n", 401)
+    # A browser that is challenged would ask for a password in a window of its own.
+    challenge = CHALLENGE if request.url.path.startswith(FOR_PROGRAMS) and not of_a_browser else None
+    return PlainTextResponse("Sign in first.\n", 401, challenge)

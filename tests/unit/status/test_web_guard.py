@@ -9,7 +9,7 @@ import requests
 
 from moichord.sample import State, Step
 from moichord.status.web.attempts import FREE
-from moichord.status.web.passwords import stored, with_person
+from moichord.status.web.passwords import Stored, stored, with_person
 from tests.unit.status.lab import Lab
 from tests.unit.status.site import Browser, Site, served
 
@@ -176,6 +176,82 @@ def test_a_stranger_sees_the_login_and_nothing_else(closed: Site, failed: str) -
     assert requests.post(f"{closed.address}/api/samples/{failed}/retry", json={}, timeout=20).status_code == 401
     assert browser.get("/healthz").status_code == browser.get("/readyz").status_code == 200
     assert "MO-1" not in browser.get("/login").text
+
+
+def test_what_monitoring_asks_is_open_and_names_no_sample(closed: Site, failed: str) -> None:
+    for path in ("/metrics", "/healthz", "/readyz"):
+        answer = requests.get(f"{closed.address}{path}", timeout=20)
+        assert answer.status_code == 200
+        assert "MO-1" not in answer.text
+        assert failed not in answer.text
+        assert "set-cookie" not in answer.headers
+
+
+def test_a_program_signs_in_with_every_request_and_gets_no_cookie(lab: Lab, closed: Site, failed: str) -> None:
+    who = ("anna", PASSWORD)
+    answer = requests.get(f"{closed.address}/api/samples", auth=who, timeout=20)
+    assert answer.json()["attention"][0]["sample_id"] == "MO-1"
+    assert "set-cookie" not in answer.headers
+    answer = requests.post(f"{closed.address}/api/samples/{failed}/retry", json={}, auth=who, timeout=20)
+    assert (answer.status_code, asked(lab)) == (202, ["retry"])
+
+
+def test_a_program_without_credentials_is_told_which_to_give_and_a_browser_is_not(closed: Site) -> None:
+    address = f"{closed.address}/api/samples"
+    assert requests.get(address, timeout=20).headers["www-authenticate"].startswith("Basic ")
+    form = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"}
+    assert "www-authenticate" not in requests.post(f"{address}/x/retry", headers=form, timeout=20).headers
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Basic", "Basic ?", "Basic YW5uYQ==", "Bearer x", "Basic /////w==", "Basic YW5uYTp3cm9uZw==", "Basic Og=="],
+)
+def test_wrong_credentials_of_a_program_open_nothing(closed: Site, header: str) -> None:
+    answer = requests.get(f"{closed.address}/api/samples", headers={"Authorization": header}, timeout=20)
+    assert answer.status_code == 401
+    assert "www-authenticate" in answer.headers
+
+
+def test_right_credentials_of_a_program_open_no_page(closed: Site) -> None:
+    answer = requests.get(f"{closed.address}/", auth=("anna", PASSWORD), timeout=20)
+    assert answer.status_code == 401
+
+
+def test_another_site_cannot_use_the_credentials_that_a_browser_has_kept(lab: Lab, closed: Site, failed: str) -> None:
+    who, address = ("anna", PASSWORD), f"{closed.address}/api/samples/{failed}/retry"
+    foreign = {"Origin": "http://evil.test"}
+    assert requests.post(address, json={}, auth=who, headers=foreign, timeout=20).status_code == 403
+    assert requests.post(address, data={"next": "/"}, auth=who, timeout=20).status_code == 403  # a form, no token
+    assert asked(lab) == []
+
+
+def test_a_password_is_hashed_once_for_all_requests_of_a_program(
+    closed: Site, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    fits = Stored.fits
+    monkeypatch.setattr(Stored, "fits", lambda self, given: hashed.append(given) or fits(self, given))
+    address = f"{closed.address}/api/samples"
+    for _ in range(3):
+        assert requests.get(address, auth=("anna", PASSWORD), timeout=20).status_code == 200
+    assert hashed == [PASSWORD]
+    assert requests.get(address, auth=("anna", "wrong"), timeout=20).status_code == 401
+    people.write_text(with_person(people.read_text(), "anna", stored("another one, longer")))
+    assert requests.get(address, auth=("anna", PASSWORD), timeout=20).status_code == 401
+    assert hashed == [PASSWORD, "wrong", PASSWORD]
+
+
+def test_guessing_is_no_easier_for_a_program_than_at_the_login(lab: Lab, closed: Site) -> None:
+    address = f"{closed.address}/api/samples"
+    assert requests.get(address, auth=("anna", PASSWORD), timeout=20).status_code == 200  # and is remembered
+    for _ in range(FREE + 1):
+        assert requests.get(address, auth=("anna", "wrong"), timeout=20).status_code == 401
+    answer = requests.get(address, auth=("anna", PASSWORD), timeout=20)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "2")
+    assert closed.browser().sign_in("anna", PASSWORD).status_code == 429
+    lab.clock.at += 3
+    assert requests.get(address, auth=("anna", PASSWORD), timeout=20).status_code == 200
 
 
 def test_the_right_password_opens_it_until_signing_out(closed: Site) -> None:
