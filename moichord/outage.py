@@ -50,6 +50,16 @@ class Circuit:
         return at is None or at <= now or at > now + LONGEST_RETRY_AFTER
 
 
+def holder_name(api: Api) -> str:
+    """What `held_by` says of a submission that waits for `api`."""
+    return f"api:{api}"
+
+
+def held_api(held_by: str | None) -> Api | None:
+    """The API that `held_by` names; None if it names something else."""
+    return next((api for api in Api if held_by == holder_name(api)), None)
+
+
 def succeeded(circuit: Circuit) -> Circuit:
     """The API answered a request well: the circuit is closed."""
     return Circuit(circuit.api, successes=circuit.successes + 1)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
     from moichord.clock import Clock
     from moichord.config import Settings, Whereabouts
+    from moichord.config.paths import Places
     from moichord.queue.requests import Requests
     from moichord.queue.views import Views
-    from moichord.status.standing import Standing
+    from moichord.status.standing import Reads, Standing
 
 VARIABLE = "MOICHORD_CONFIG"
 LOCAL = Path("moichord.yaml")
@@ -110,6 +112,26 @@ class Entrance:
         finally:
             database.close()
 
+    def standing(self, most: int) -> "Standing":
+        """Everything at this moment, with `most` of the samples in work. Raises what `state` raises.
+
+        Both the configuration and the state are read without what takes longer to load than to use; what is wrong with
+        them the usual way finds out.
+        """
+        from moichord.clock import SystemClock
+        from moichord.config.paths import plain_places
+        from moichord.queue import aside
+
+        places = plain_places(self.config_path(), self.environ)
+        try:
+            if places is not None:
+                with aside.opened(places.state) as views:
+                    return _standing(views, places, SystemClock(), self.command, most)
+        except aside.OtherWay:
+            pass
+        with self.state() as state:
+            return state.standing(most)
+
 
 @dataclass(frozen=True, slots=True)
 class OpenState:
@@ -122,26 +144,31 @@ class OpenState:
     command: str = MOICHORD
 
     def daemon_runs(self) -> bool:
-        from moichord.queue.holder import daemon_holds
-
-        return daemon_holds(self.whereabouts.state)
+        return _daemon_runs(self.whereabouts.state)
 
     def standing(self, most: int | None = None) -> "Standing":
         """Everything at this moment; with `most`, no more of the samples in work."""
-        from moichord.status.standing import look
-
-        folders = self.whereabouts.folders
-        places = {"work": folders.work, "done": folders.done, "failed": folders.failed}
-        places["state"] = self.whereabouts.state.parent
-        return look(
-            self.views, folders.failed, self.daemon_runs, self.clock, most=most, command=self.command, places=places
-        )
+        return _standing(self.views, self.whereabouts.places(), self.clock, self.command, most)
 
     def when(self) -> str:
         """When the daemon carries out what was asked for."""
         if self.daemon_runs():
             return "The daemon carries it out within a second."
         return "No daemon is running: it is carried out when one starts."
+
+
+def _daemon_runs(state: Path) -> bool:
+    from moichord.queue.holder import daemon_holds
+
+    return daemon_holds(state)
+
+
+def _standing(views: "Reads", places: "Places", clock: "Clock", command: str, most: int | None) -> "Standing":
+    from moichord.status.standing import look
+
+    disks = {"work": places.work, "done": places.done, "failed": places.failed, "state": places.state.parent}
+    runs = partial(_daemon_runs, places.state)
+    return look(views, places.failed, runs, clock, most=most, command=command, places=disks)
 
 
 def tell(error: MoichordError, command: str = MOICHORD) -> None:

@@ -36,26 +36,31 @@ def status(entrance: Entrance, sample: str | None, watch: bool, as_json: bool) -
         raise click.UsageError("--watch draws, for people: give it no --json.")
     if watch and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal.")
+    if sample is None and not watch and not as_json:
+        _overview_drawn(entrance)
+        return
     with entrance.state() as state:
         if watch and sample is not None:
             _watch_one(entrance, state, sample)
         elif watch:
             _watch(entrance, state)
         elif sample is None:
-            _overview(entrance, state, as_json=as_json)
+            _overview_in_json(state)
         else:
             _one(entrance, state, sample, as_json=as_json)
 
 
-def _overview(entrance: Entrance, state: OpenState, *, as_json: bool) -> None:
-    from moichord.status import report, terminal
+def _overview_drawn(entrance: Entrance) -> None:
+    from moichord.status import terminal
 
-    standing = state.standing()
-    if as_json:
-        print_json(report.overview_report(standing))
-    else:
-        console = entrance.console()
-        console.print(terminal.draw(standing, console, most=terminal.ROWS))
+    console = entrance.console()
+    console.print(terminal.draw(entrance.standing(terminal.ROWS), console, most=terminal.ROWS))
+
+
+def _overview_in_json(state: OpenState) -> None:
+    from moichord.status import report
+
+    print_json(report.overview_report(state.standing()))
 
 
 def _watch(entrance: Entrance, state: OpenState) -> None:

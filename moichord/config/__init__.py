@@ -1,8 +1,8 @@
 """The configuration: YAML in, frozen settings out, or every problem at once as `file:line:column: key: problem`.
 
 `document` knows YAML and places, `values` the kinds of values, `settings` and `calls` the keys, `loading` brings them
-together, `example` writes config.example.yaml from them. `whereabouts` and `paths` are all that a command needs that
-only looks. The rest of moichord is given settings and never reads them.
+together, `example` writes config.example.yaml from them. `whereabouts` is all that many a command needs, and `paths`
+one that is to answer at once. The rest of moichord is given settings and never reads them.
 Errors: `ConfigurationInvalid`.
 """
 

@@ -15,9 +15,8 @@ from moichord.config import values as kinds
 from moichord.config.block import Block, Impossible, entry
 from moichord.config.calls import Analytics, Metadata, Upload
 from moichord.config.notify import Notify
-from moichord.config.paths import FullPath
 from moichord.config.web import Web
-from moichord.config.whereabouts import Whereabouts
+from moichord.config.whereabouts import FullPath, Whereabouts
 
 
 class Limits(Block):

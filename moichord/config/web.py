@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from moichord.config.block import Block, Impossible, entry
-from moichord.config.paths import FullPath
+from moichord.config.whereabouts import FullPath
 from moichord.config.wording import shown
 
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")

@@ -1,41 +1,45 @@
 """The settings that say where the samples and the state are.
 
-Owns these keys, apart from all others: a command that only looks needs no more, and is to answer at once. It must not
-know the other settings. Errors: pydantic's, which `loading` gives their places.
+Owns these keys; `paths` has their rules and defaults. It must not know the other settings, which many a command does
+without. Errors: pydantic's, which `loading` gives their places.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import BeforeValidator
+
+from moichord.config import paths
 from moichord.config.block import Block, Impossible, entry
-from moichord.config.paths import FullPath, StatePath
+
+FullPath = Annotated[Path, BeforeValidator(paths.full_path)]
+StatePath = Annotated[Path, BeforeValidator(paths.state_path)]
 
 
 class Folders(Block):
     """The four places a sample can be in."""
 
-    inbox: FullPath = entry("/srv/moichord/inbox", "Scanners drop one folder for each sample here.")
+    inbox: FullPath = entry(paths.INBOX, "Scanners drop one folder for each sample here.")
     configured_work: FullPath | None = entry(
         None,
         "Where samples lie while they are processed; on the inbox's file system, private to the daemon. "
         'null: "work" beside the inbox.',
         alias="work",
     )
-    done: FullPath = entry("/srv/moichord/done", "Where finished samples go.")
-    failed: FullPath = entry("/srv/moichord/failed", "Where samples go that need a person.")
+    done: FullPath = entry(paths.DONE, "Where finished samples go.")
+    failed: FullPath = entry(paths.FAILED, "Where samples go that need a person.")
 
     @property
     def work(self) -> Path:
-        return self.configured_work or self.inbox.parent / "work"
+        return self.configured_work or paths.work_beside(self.inbox)
+
+    def named(self) -> dict[str, Path]:
+        """All four, by name."""
+        return {"inbox": self.inbox, "work": self.work, "done": self.done, "failed": self.failed}
 
     def impossible(self) -> Impossible:
-        places = {"inbox": self.inbox, "work": self.work, "done": self.done, "failed": self.failed}
-        names = list(places)
-        for index, name in enumerate(names):
-            related = ((_relation(places[name], places[earlier]), earlier) for earlier in names[:index])
-            relation, earlier = next((pair for pair in related if pair[0]), ("", ""))
-            if relation:
-                yield (name,), f"{places[name]} {relation} {earlier}: each of the four needs a place of its own"
+        for name, problem in paths.clashes(self.named()):
+            yield (name,), problem
 
 
 class Whereabouts(Block):
@@ -43,17 +47,12 @@ class Whereabouts(Block):
 
     version: Literal[1] = entry(1, "The version of this file's format.")
     folders: Folders = entry({}, "Where samples lie: inbox -> work -> done or failed.")
-    state: StatePath = entry("/var/lib/moichord/state.db", "The database (SQLite), on a local disk.")
+    state: StatePath = entry(paths.STATE, "The database (SQLite), on a local disk.")
+
+    def places(self) -> paths.Places:
+        """The paths alone."""
+        return paths.Places(**self.folders.named(), state=self.state)
 
     def impossible(self) -> Impossible:
-        for name in ("inbox", "work", "done", "failed"):
-            if self.state.is_relative_to(getattr(self.folders, name)):
-                yield ("state",), f"must not lie in {name}"
-
-
-def _relation(path: Path, other: Path) -> str | None:
-    if path == other:
-        return "is the same as"
-    if path.is_relative_to(other):
-        return "lies inside"
-    return "contains" if other.is_relative_to(path) else None
+        for name in paths.holding(self.state, self.folders.named()):
+            yield ("state",), f"must not lie in {name}"

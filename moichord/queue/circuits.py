@@ -18,7 +18,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 from moichord import outage
 from moichord.clock import Clock
 from moichord.errors import ApiFailure, ApiOutage, ApiRefusal, Hold
-from moichord.outage import Circuit, Trouble
+from moichord.outage import Circuit, Trouble, holder_name
 from moichord.queue.database import after_commit
 from moichord.queue.occasions import note
 from moichord.queue.schema import circuits, submissions
@@ -65,16 +65,6 @@ def ask_soon(connection: Connection, now: float, mended: Collection[Api] = ()) -
     """
     limits = {"now": now, "soon": now + outage.LONGEST_PROBE_AFTER}
     connection.execute(_ASK_SOON, {**limits, "mended": [str(api) for api in mended]})
-
-
-def holder_name(api: Api) -> str:
-    """What `held_by` says of a submission that waits for `api`."""
-    return f"api:{api}"
-
-
-def held_api(held_by: str | None) -> Api | None:
-    """The API that `held_by` names; None if it names something else."""
-    return next((api for api in Api if held_by == holder_name(api)), None)
 
 
 class Circuits:

@@ -136,7 +136,7 @@ _BYTES_LEFT = f"""
 _SENT_LATELY = f"""
     SELECT t.started_at, t.finished_at, s.size
     FROM submissions s JOIN steps t ON t.submission = s.uuid AND t.step = '{Step.UPLOAD}'
-    WHERE s.finished_at >= ? AND s.state = '{State.DONE}' ORDER BY s.finished_at DESC LIMIT ?"""
+    WHERE s.finished_at >= ? AND s.outcome = '{State.DONE}' ORDER BY s.finished_at DESC LIMIT ?"""
 _SENDING_NOW = f"""
     SELECT t.started_at, s.uuid
     FROM submissions s JOIN steps t ON t.submission = s.uuid AND t.step = '{Step.UPLOAD}'

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Row, bindparam, case, exists, func, or_, sele
 
 from moichord import retry
 from moichord.errors import ApiFailure, ApiOutage
-from moichord.outage import Circuit
+from moichord.outage import Circuit, held_api, holder_name
 from moichord.queue import migrations
 from moichord.queue.beginnings import begin
-from moichord.queue.circuits import Circuits, held_api, holder_name
+from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
 from moichord.queue.rows import exactly_one, remember, submission_of
 from moichord.queue.schema import requests, steps, submissions

@@ -7,16 +7,19 @@ Owns that line, which `systemctl status` shows. It must not know who reads it. E
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moichord.clock import Clock
 from moichord.pulse import Pulse
 from moichord.queue.glance import Group
-from moichord.queue.views import Views
 from moichord.sample import State, Step, Submission
 from moichord.status.pace import Pace
 from moichord.status.phrases import duration, moment
 from moichord.status.sentences import SERVER, percent
 from moichord.status.standing import Standing, look
+
+if TYPE_CHECKING:
+    from moichord.queue.views import Views
 
 NOTHING = "nothing to do"
 ANSWER_SECONDS = 60.0
@@ -33,7 +36,7 @@ class Teller:
     times as long as a look has taken, so that much that waits costs the daemon no more than little.
     """
 
-    def __init__(self, views: Views, failed: Path, clock: Clock, pulse: Pulse) -> None:
+    def __init__(self, views: "Views", failed: Path, clock: Clock, pulse: Pulse) -> None:
         self._views = views
         self._failed = failed
         self._clock = clock

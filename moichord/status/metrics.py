@@ -16,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from moichord import __version__
-from moichord.queue.circuits import held_api
+from moichord.outage import held_api
 from moichord.sample import Api, State
 from moichord.status.standing import Disk, Standing
 

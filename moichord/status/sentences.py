@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from moichord.outage import Circuit
-from moichord.queue.circuits import held_api
+from moichord.outage import Circuit, held_api
 from moichord.queue.glance import Progress
 from moichord.sample import Api, Event, State, Step, Submission
 from moichord.status.phrases import called, count, duration, moment, size

@@ -86,14 +86,14 @@ class Standing:
         return next((one for one in self.overview.circuits if one.api is api), None)
 
 
-class Views(Protocol):
+class Reads(Protocol):
     """Whoever reads the state: `queue.views`, or a command that only looks."""
 
     def glance(self, *, since: float, recent: int, most: int | None) -> Glance: ...
 
 
 def look(
-    views: Views,
+    views: Reads,
     failed: Path,
     daemon_runs: Callable[[], bool],
     clock: Clock,
