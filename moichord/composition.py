@@ -22,6 +22,7 @@ from moichord.inbox.doorbell import Doorbell
 from moichord.inbox.intake import Intake
 from moichord.inbox.seen import FolderSeen
 from moichord.pipeline.equipment import Contents
+from moichord.pipeline.laying_ahead import LayingAhead
 from moichord.pipeline.upload_pool import UploadPool
 from moichord.pulse import Pulse
 from moichord.queue.arrivals import Arrivals
@@ -148,7 +149,7 @@ def furnish(
     transitions = Transitions(database, time, circuits, owner, _most_long(settings))
     endings = Endings(database, clock, circuits, owner)
     storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours, Mounts(database), free)
-    conclusion = Conclusion(endings, views, spool, storage)
+    conclusion, ahead = Conclusion(endings, views, spool, storage), LayingAhead(clock, storage.has_room)
     terms, listing, seats = Terms(settings), watching.lister(settings), Seats(settings.workers, signals.bell)
     pool = UploadPool(settings.upload.concurrency, settings.workers, pulse, seats.left)
     doorbell, ring = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer), signals.bell.ring
@@ -158,7 +159,7 @@ def furnish(
     )
 
     def adopt(settings: Settings, clients: wiring.Clients) -> None:
-        equipment = wiring.equipment(settings, clients, pool, terms.look, listing, sending, clock)
+        equipment = wiring.equipment(settings, clients, pool, terms.look, listing, sending, clock, ahead)
         terms.adopt(settings, Rules(equipment, wiring.retry_policy(settings)))
         intake.adopt(terms.scanner, watching.intake_rules(settings))
         storage.keep_free(settings.watch.min_free_space)

@@ -123,6 +123,13 @@ class Storage:
         found = self._hindrance()
         return None if found is None else found[1].text
 
+    def has_room(self, size: int) -> bool:
+        """Whether work could take so many bytes for a while without coming near to where filing is held."""
+        try:
+            return self._free(self._places["work"]) - size >= 2 * self._min_free
+        except OSError:
+            return False
+
     def require(self, *, filing: bool = False) -> None:
         """Raise Hold if nothing may begin, or, with `filing`, if a finished sample could not be filed now."""
         found = self._hindrance()

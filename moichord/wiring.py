@@ -23,6 +23,7 @@ from moichord.apis.upload.zip import ZipUpload
 from moichord.clock import Clock
 from moichord.config import Analytics, Metadata, Settings, Upload
 from moichord.pipeline.equipment import CallTemplate, Contents, Equipment, OnSent, Patience, TagPolicy
+from moichord.pipeline.laying_ahead import LayingAhead
 from moichord.pipeline.upload_pool import UploadPool
 from moichord.pulse import Pulse
 from moichord.retry import Policy
@@ -119,6 +120,7 @@ def equipment(
     listing: Callable[[Path, tuple[str, ...]], str],
     on_sent: OnSent,
     clock: Clock,
+    ahead: LayingAhead | None = None,
 ) -> Equipment:
     """What the steps work with."""
     analytics = calls.get(Api.ANALYTICS)
@@ -149,6 +151,7 @@ def equipment(
         pool=pool,
         clock=clock,
         on_sent=on_sent,
+        ahead=ahead,
     )
 
 

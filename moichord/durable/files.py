@@ -207,6 +207,38 @@ def _renameat2() -> Callable[[str | Path, str | Path], None] | None:
     return call
 
 
+class Replacement:
+    """A new file beside `path` that takes its place once it is whole, or is discarded, as if it had never been.
+
+    `file` is open and buffered: who uses its descriptor flushes before. `mode` are permission bits; None keeps those of
+    the file that is replaced, or what the umask leaves.
+    """
+
+    def __init__(self, path: Path, *, mode: int | None = None) -> None:
+        if mode is None:
+            with suppress(FileNotFoundError):
+                mode = stat.S_IMODE(path.stat().st_mode)
+        self._path, self._mode = path, mode
+        self._temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        self.file: BinaryIO = os.fdopen(os.open(self._temporary, flags, 0o666 if mode is None else 0o600), "r+b")
+
+    def sync(self) -> None:
+        """Return when all that was written is on the disk."""
+        fsync_file(self.file)
+
+    def take_place(self) -> None:
+        """From now on it lies at `path`: durably once the folder is synced. To be synced itself before."""
+        self.file.close()
+        if self._mode is not None:
+            self._temporary.chmod(self._mode)
+        self._temporary.replace(self._path)
+
+    def discard(self) -> None:
+        """Leave no trace of it. Its name goes at once, whoever still writes to it."""
+        self._temporary.unlink(missing_ok=True)
+
+
 def replace_file(path: Path, write: Callable[[BinaryIO], None], *, mode: int | None = None) -> None:
     """Make `path` hold what `write` writes, all of it or, after an error or a power cut, what it held before.
 
@@ -214,21 +246,14 @@ def replace_file(path: Path, write: Callable[[BinaryIO], None], *, mode: int | N
     descriptor itself). `mode` are permission bits; None keeps those of the file that is replaced, or what the
     umask leaves. On Windows nobody may have `path` open.
     """
-    if mode is None:
-        with suppress(FileNotFoundError):
-            mode = stat.S_IMODE(path.stat().st_mode)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
-    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
+    new = Replacement(path, mode=mode)
     try:
-        with os.fdopen(descriptor, "r+b") as file:
-            write(file)
-            fsync_file(file)
-        if mode is not None:
-            temporary.chmod(mode)
-        temporary.replace(path)
+        with new.file:
+            write(new.file)
+            new.sync()
+        new.take_place()
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        new.discard()
         raise
     fsync_folder(path.parent)
 

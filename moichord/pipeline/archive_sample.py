@@ -15,39 +15,44 @@ from typing import Any, BinaryIO
 
 from blake3 import blake3
 
-from moichord.dicom import PositionedFile, TaggedImage
+from moichord.dicom import PositionedFile
 from moichord.durable import replace_file
 from moichord.errors import SampleFailure
 from moichord.pipeline.equipment import ArchiveImages
-from moichord.pipeline.image_files import changed_while_sent, dressed, has_stamp_of, opened
+from moichord.pipeline.image_files import as_planned, changed_while_sent, has_stamp_of, opened
 from moichord.pipeline.journal import Journal
+from moichord.pipeline.laying_ahead import Draft, LayingAhead
 from moichord.pipeline.wanted_tags import Tagging
 from moichord.sample import Image, native
 
 BLOCK = 1024 * 1024
 
 
-def archive_sample(journal: Journal, folder: Path, tagging: Mapping[str, Any], images: ArchiveImages) -> None:
-    """Return when every image that was sent lies as `images` says."""
+def archive_sample(
+    journal: Journal, folder: Path, tagging: Mapping[str, Any], images: ArchiveImages, ahead: LayingAhead | None = None
+) -> None:
+    """Return when every image that was sent lies as `images` says; some may have been laid `ahead`."""
     wanted = Tagging.from_json(tagging)
     left = [image for image in journal.images() if not image.carried and image.sha256 is None]
     for image in left:
         _require_as_sent(folder, image)  # of all of them first: none is laid of a sample that fails here
     for image in left:
         journal.check_stop()
-        sha256 = lay(folder, image, wanted, update=images == "updated")
+        draft = None if ahead is None or images != "updated" else ahead.taken(folder, image)
+        sha256 = lay(folder, image, wanted, update=images == "updated", draft=draft)
         journal.archived(image, sha256)
 
 
-def lay(folder: Path, image: Image, tagging: Tagging, *, update: bool) -> str:
+def lay(folder: Path, image: Image, tagging: Tagging, *, update: bool, draft: Draft | None = None) -> str:
     """Lay one image in its new form (`update`) or leave it as received; SHA-256 of the whole file as sent."""
     with ExitStack() as files:
         file = files.enter_context(opened(folder, image.relative_path))
         if is_updated(file, image):
             return _sha256(file)
-        tagged = _as_planned(file, image, tagging)
-        sha256 = tagged.sha256()
-        if update and not tagged.unchanged:
+        tagged = as_planned(file, image, tagging)
+        # While a draft is still being written, that takes the processor, and this the disk.
+        sha256 = (draft and draft.sha256()) or tagged.sha256()
+        if update and not tagged.unchanged and not (draft and draft.take_place()):
 
             def write(target: BinaryIO) -> None:
                 tagged.write_to(target)
@@ -61,13 +66,6 @@ def _require_as_sent(folder: Path, image: Image) -> None:
     with opened(folder, image.relative_path) as file:
         if not has_stamp_of(file, image) and not is_updated(file, image):
             raise changed_while_sent(image.relative_path)
-
-
-def _as_planned(file: PositionedFile, image: Image, tagging: Tagging) -> TaggedImage:
-    tagged = dressed(file, tagging).image
-    if not has_stamp_of(file, image) or tagged.header_digest != image.header_digest:
-        raise changed_while_sent(image.relative_path)
-    return tagged
 
 
 def is_updated(file: PositionedFile, image: Image) -> bool:

@@ -7,7 +7,7 @@ reload. It must not decide anything. No error leaves it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from moichord.apis.analytics import AnalyticsApi
 from moichord.apis.metadata import MetadataApi
@@ -17,6 +17,9 @@ from moichord.pipeline.upload_pool import UploadPool
 from moichord.sample import Submission
 from moichord.tag_rules import TagRule
 from moichord.templates import JsonTemplate, Template
+
+if TYPE_CHECKING:  # it uses the wanted tags, which use the names below
+    from moichord.pipeline.laying_ahead import LayingAhead
 
 ArchiveImages = Literal["updated", "original", "none"]
 """As what the images of a sample are kept: `archive.images` of the configuration."""
@@ -123,6 +126,8 @@ class Equipment:
     pool: UploadPool
     clock: Clock
     on_sent: OnSent
+    ahead: "LayingAhead | None" = None
+    """Where large images are laid for the archive while they are being sent."""
 
 
 def names_of(submission: Submission, metadata: Mapping[str, object] | None = None) -> dict[str, object]:

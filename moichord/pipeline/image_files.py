@@ -87,6 +87,14 @@ def has_stamp_of(file: PositionedFile, image: Image) -> bool:
     return file.stamp[1:] == (image.size, image.mtime_ns)
 
 
+def as_planned(file: PositionedFile, image: Image, tagging: Tagging) -> TaggedImage:
+    """The image with its new header, if both are what was planned. Raises SampleFailure, DicomError."""
+    tagged = dressed(file, tagging).image
+    if not has_stamp_of(file, image) or tagged.header_digest != image.header_digest:
+        raise changed_while_sent(image.relative_path)
+    return tagged
+
+
 def changed_while_sent(relative_path: str) -> SampleFailure:
     """The file is no longer the one that was planned: somebody still had it open."""
     return SampleFailure(

@@ -47,6 +47,14 @@ def run(trip: Trip, steps: Sequence[Step] = STEPS) -> None:
     left = [step for step in steps if step not in trip.results]
     if left and left[0] not in known:
         trip.journal.begin(left[0])
+    try:
+        _do_all(trip, left)
+    finally:
+        if trip.equipment.ahead is not None:
+            trip.equipment.ahead.drop(trip.folder)
+
+
+def _do_all(trip: Trip, left: Sequence[Step]) -> None:
     following = dict(pairwise(left))
     for step in left:
         trip.step = step
@@ -87,7 +95,7 @@ def _trigger_analytics(trip: Trip) -> tuple[Any, None]:
 
 def _archive_sample(trip: Trip) -> tuple[Any, None]:
     images = trip.terms.get(Step.ARCHIVE) or trip.equipment.archive_images
-    archive_sample(trip.journal, trip.folder, trip.results[Step.TAGS], images)
+    archive_sample(trip.journal, trip.folder, trip.results[Step.TAGS], images, trip.equipment.ahead)
     return images, None
 
 

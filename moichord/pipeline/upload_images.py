@@ -5,7 +5,7 @@ wants that), and what the failures of several mean together. Errors: SampleFailu
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +127,18 @@ def _job(
             parcel = _parcel(journal, equipment, tagging, bodies)
             journal.admit(Api.UPLOAD)
             intents.require(number)
-            _request(journal, equipment, bodies, parcel, bench)
+            with _laid_meanwhile(equipment, folder, images, tagging):
+                _request(journal, equipment, bodies, parcel, bench)
 
     return send
+
+
+def _laid_meanwhile(
+    equipment: Equipment, folder: Path, images: Sequence[Image], tagging: Tagging
+) -> AbstractContextManager[None]:
+    if equipment.ahead is None or equipment.archive_images != "updated":
+        return nullcontext()
+    return equipment.ahead.meanwhile(folder, images, tagging)
 
 
 def _told(journal: Journal, equipment: Equipment, image: Image) -> Sent:
