@@ -22,23 +22,12 @@ stop` and `daemon status`); 75 temporary, try later; 78 configuration; 130 inter
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import click
 
 from moichord import __version__
-from moichord.cli import (
-    asking,
-    detaching,
-    guarding,
-    looking,
-    manual,
-    reconciling,
-    rehearsing,
-    running,
-    setting_up,
-    supporting,
-)
 from moichord.cli.entrance import Entrance, tell
 from moichord.errors import MoichordError
 
@@ -46,8 +35,29 @@ ONE_SHOT_OPTIONS = frozenset({"sample-id", "directory", "backoff-attempts", "att
 INTERRUPTED = 130
 
 
+COMMANDS = {
+    **dict.fromkeys(("init", "check"), "setting_up"),
+    **dict.fromkeys(("run", "process"), "running"),
+    "daemon": "detaching",
+    **dict.fromkeys(("status", "history"), "looking"),
+    "reconcile": "reconciling",
+    **dict.fromkeys(("retry", "cancel", "pause", "resume"), "asking"),
+    "support": "supporting",
+    "web-password": "guarding",
+    **dict.fromkeys(("sandbox", "demo"), "rehearsing"),
+    "man": "manual",
+}
+"""The module of each command, in the order in which one meets them."""
+
+
 class InOrder(click.Group):
-    """Lists the commands in the order in which one meets them, not by the alphabet."""
+    """Lists the commands in that order, not by the alphabet, and loads the module of a command when it is needed."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            for command in import_module(f"{__name__}.{COMMANDS[cmd_name]}").COMMANDS:
+                self.add_command(command)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> object:
         """Errors leave with hints that name the configuration that was given."""
@@ -59,7 +69,7 @@ class InOrder(click.Group):
             raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(self.commands)
+        return list(COMMANDS)
 
 
 @click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -77,11 +87,6 @@ def commands(context: click.Context, config: Path | None, verbose: bool, quiet: 
     if verbose and quiet:
         raise click.UsageError("-v and -q exclude each other.")
     context.obj = Entrance(config, dict(os.environ), verbose=verbose, quiet=quiet, colour=not plain)
-
-
-for room in (setting_up, running, detaching, looking, reconciling, asking, supporting, guarding, rehearsing, manual):
-    for command in room.COMMANDS:
-        commands.add_command(command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

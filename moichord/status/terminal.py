@@ -69,15 +69,15 @@ def draw(standing: Standing, console: Console, *, most: int | None = None) -> Re
     overview = standing.overview
     needing: list[Submission | Arrival] = [*standing.attention, *standing.misnamed]
     recent = [one for one in overview.recent if one not in standing.attention]
-    on_the_way = overview.unfinished
+    on_the_way, width = overview.unfinished, console.width
     not_read = overview.number_unfinished - len(on_the_way)
     parts = [
         banner(sentences(standing)),
-        _part("Arriving", standing.arriving, _arriving, most),
-        _part("On the way", on_the_way, lambda one: _on_the_way(one, standing, console), most, not_read),
-        _part("Needs attention", needing, lambda one: _needing(one, standing), most),
+        _part("Arriving", standing.arriving, _arriving, most, width),
+        _part("On the way", on_the_way, lambda one: _on_the_way(one, standing, console), most, width, not_read),
+        _part("Needs attention", needing, lambda one: _needing(one, standing), most, width),
         _advice(standing),
-        _part("Finished lately", recent, lambda one: _finished(one, standing.at), most),
+        _part("Finished lately", recent, lambda one: _finished(one, standing.at), most, width),
         _footer(standing),
     ]
     return Group(*(part for part in parts if part is not None))
@@ -164,12 +164,17 @@ class Row:
 
     name: Text
     state: Text
-    rest: RenderableType
+    rest: Text | Table
     below: tuple[Text, ...] = ()
 
 
 def _part(
-    heading: str, samples: Sequence[Drawn], row_of: Callable[[Drawn], Row], most: int | None, not_read: int = 0
+    heading: str,
+    samples: Sequence[Drawn],
+    row_of: Callable[[Drawn], Row],
+    most: int | None,
+    width: int,
+    not_read: int = 0,
 ) -> RenderableType | None:
     """`not_read` are those that there are besides `samples`."""
     if not samples:
@@ -178,20 +183,39 @@ def _part(
     # A name is to be found again with the eye: it is the last to be broken.
     name = min(NAME, max(row.name.cell_len for row in shown))
     state = max(row.state.cell_len for row in shown)
-    lines = [indented(line) for row in shown for line in _lines(row, name, state)]
+    lines = [line for row in shown for line in _lines(row, name, state, width)]
     left = len(samples) - len(shown) + not_read
     more = [indented(Text(f"and {left} more", style=QUIET))] if left else []
     return Group(Text(), Text(heading, style=HEADING), *lines, *more)
 
 
-def _lines(row: Row, name: int, state: int) -> Iterator[RenderableType]:
+def _lines(row: Row, name: int, state: int, width: int) -> Iterator[RenderableType]:
+    yield _short(_on_one_line(row, name, state), 2, width) or indented(_in_columns(row, name, state))
+    yield from (_short(line, 6, width) or indented(line, 6) for line in row.below)
+
+
+def _short(line: Text | None, by: int, width: int) -> Text | None:
+    """The line moved in, if it then fits: what needs no second line needs no table either, which takes far longer."""
+    fits = line is not None and by + line.cell_len <= width and "\n" not in line.plain
+    return Text.assemble(" " * by, line) if line is not None and fits else None
+
+
+def _on_one_line(row: Row, name: int, state: int) -> Text | None:
+    if not isinstance(row.rest, Text) or row.name.cell_len > name:
+        return None
+    after_name, after_state = (
+        " " * (2 + wide - cell.cell_len) for wide, cell in ((name, row.name), (state, row.state))
+    )
+    return Text.assemble(row.name, after_name, row.state, after_state, row.rest)
+
+
+def _in_columns(row: Row, name: int, state: int) -> Table:
     table = grid()
     table.add_column(overflow="fold", width=name)
     table.add_column(no_wrap=True, width=state)
     table.add_column(overflow="fold")
     table.add_row(row.name, row.state, row.rest)
-    yield table
-    yield from (indented(line, 4) for line in row.below)
+    return table
 
 
 def _arriving(arrival: Arrival) -> Row:
@@ -204,18 +228,18 @@ def _on_the_way(submission: Submission, standing: Standing, console: Console) ->
     progress = standing.overview.progress.get(submission.uuid)
     in_flight = standing.sending.get(submission.uuid, 0)
     share = share_sent(progress, in_flight)
-    cells: list[RenderableType] = []
-    if share is not None and submission.state is State.PROCESSING and console.is_terminal:
-        width = BAR if console.width >= ROOMY else BAR // 2
-        cells.append(ProgressBar(1.0, share, width=width, complete_style="cyan", finished_style="green"))
     if progress is None:
         held = f"{count(submission.image_count, 'image')}, {size(submission.size)}"
     else:
         sent = min(progress.size, progress.size_acknowledged + in_flight)
         images = f"{progress.images_acknowledged} of {count(progress.images, 'image')}"
         held = f"{images}, {size(sent)} of {size(progress.size)}"
-    rest = grid()
-    rest.add_row(*cells, Text(held, style=QUIET))
+    rest: Text | Table = Text(held, style=QUIET)
+    if share is not None and submission.state is State.PROCESSING and console.is_terminal:
+        width = BAR if console.width >= ROOMY else BAR // 2
+        bar = ProgressBar(1.0, share, width=width, complete_style="cyan", finished_style="green")
+        rest = grid()
+        rest.add_row(bar, Text(held, style=QUIET))
     state = of_state(submission, share, daemon=standing.daemon)
     return Row(_name(submission), state, rest, _why(submission, standing))
 

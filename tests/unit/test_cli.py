@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from moichord.cli import commands, main, with_command
+from moichord.cli import main, with_command
+from moichord.cli.asking import pause
 from moichord.cli.entrance import Entrance, tell
 from moichord.errors import ConfigurationInvalid, MoichordError, StateInUse
 
@@ -106,7 +107,7 @@ def test_every_error_has_its_exit_code(error: BaseException, code: int, monkeypa
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(commands.commands["pause"], "callback", fail)
+    monkeypatch.setattr(pause, "callback", fail)
     assert main(["pause"]) == code
 
 
