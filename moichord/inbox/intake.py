@@ -149,7 +149,8 @@ class Intake:
         self._note(seen)
         if seen.problem is not None or self._taker.unfinished:
             return self._rules.scan_interval
-        busy = self._arrivals.busy_samples()
+        ids = (sample_id_of(folder.name, self._rules.sample_id) for folder in seen.folders)
+        busy = self._arrivals.busy_samples(filter(None, ids))
         hindrance = PAUSED if self._requests.is_paused() else self._hindrance()
         verdicts = [(folder, self._judge(folder, busy, hindrance)) for folder in seen.folders]
         ready = [] if hindrance else _first_of_each(self._takings(verdicts))
@@ -203,10 +204,8 @@ class Intake:
     def _judge(self, folder: FolderSeen, busy: set[str], hindrance: str | None) -> Take | NotYet:
         sample_id = sample_id_of(folder.name, self._rules.sample_id)
         rule, monotonic = self._rules.settle, self._clock.monotonic()
-        if sample_id in busy:
-            blocked: str | None = f"an earlier submission of {sample_id} is still being processed"
-        else:
-            blocked = self._taker.blocked(folder.name)
+        earlier = f"an earlier submission of {sample_id} is still being processed" if sample_id in busy else None
+        blocked = earlier or self._taker.blocked(folder.name)
         tracked, verdict = judge(
             folder,
             self._tracked.get(folder.name),

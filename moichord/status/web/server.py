@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio.to_thread
@@ -23,7 +24,8 @@ from moichord.status.web.live import Live
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 5.0
-HEED_SECONDS = 0.2
+HEED_SECONDS = 0.5
+TICK_SECONDS = 1.0
 LAST_ANSWERS_SECONDS = 2
 MOST_CONNECTIONS = 256
 BACKLOG = 64
@@ -88,7 +90,7 @@ class PageServer:
 
     async def _serve(self, listening: socket.socket, stopping: threading.Event) -> None:
         live, stopped = Live(self._look), asyncio.Event()
-        server = uvicorn.Server(uvicorn.Config(self._make(live), **_OPTIONS))
+        server = _Server(uvicorn.Config(self._make(live), **_OPTIONS))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         watching = asyncio.create_task(live.watch(stopped))
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
@@ -96,8 +98,26 @@ class PageServer:
         while not stopping.is_set() and not ended:
             ended = bool((await asyncio.wait(both, timeout=HEED_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0])
         stopped.set()
-        server.should_exit = True
+        server.end()
         await asyncio.gather(*both)
+
+
+class _Server(uvicorn.Server):
+    """Looks once a second what there is to do, and not ten times: a page that nobody looks at costs next to nothing."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Let the answers that are being given end, and no others begin."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(counter=0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), TICK_SECONDS)
 
 
 _OPTIONS: dict[str, Any] = {

@@ -118,7 +118,7 @@ def test_a_sample_with_a_submission_in_work_is_busy(queue: Queue, state: str) ->
         queue.transitions.hold(submission, "settling", "settling", 60)
     if state == "concluding":
         queue.endings.conclude(submission, State.DONE, "S1", None, None)
-    assert queue.arrivals.busy_samples() == {"S1"}
+    assert queue.arrivals.busy_samples(["S1", "S2", "S3"]) == {"S1"}
     assert queue.arrivals.intend([taking("S1")]) == []
 
 
@@ -126,14 +126,14 @@ def test_a_sample_with_a_submission_in_work_is_busy(queue: Queue, state: str) ->
 def test_a_finished_sample_is_not_busy(queue: Queue, outcome: State) -> None:
     queue.drop("S1")
     queue.fail(queue.claim(), outcome=outcome)
-    assert queue.arrivals.busy_samples() == set()
+    assert queue.arrivals.busy_samples(["S1", "S2", "S3"]) == set()
 
 
 def test_a_sample_on_its_way_back_into_work_is_busy(queue: Queue) -> None:
     queue.drop("S1", "S2")
     failed = queue.fail(queue.claim())
     queue.endings.reopen(failed, reopening(failed, {}, [], None))
-    assert queue.arrivals.busy_samples() == {"S1", "S2"}
+    assert queue.arrivals.busy_samples(["S1", "S2", "S3"]) == {"S1", "S2"}
     assert [one.sample_id for one in queue.arrivals.intend([taking("S1"), taking("S3")])] == ["S3"]
 
 

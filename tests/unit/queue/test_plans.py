@@ -19,7 +19,7 @@ WORK: dict[str, Ask] = {
     "claim a probe": lambda queue: (queue.clock.advance(3600), queue.transitions.claim()),
     "next_due": lambda queue: queue.transitions.next_due(),
     "intend and take": lambda queue: queue.drop("new"),
-    "busy samples": lambda queue: queue.arrivals.busy_samples(),
+    "busy samples": lambda queue: queue.arrivals.busy_samples(["S1", "S2"]),
     "wake": lambda queue: queue.journal(queue.views.overview().unfinished[0]).answered(outage().api),
     "conclude": lambda queue: queue.finish(queue.claim()),
     "steps and images": lambda queue: queue.reach(queue.claim(), Step.ARCHIVE),
@@ -106,6 +106,19 @@ def test_a_claim_neither_reads_nor_sorts_what_waits(well_filled: Queue, asked: l
         "SEARCH requests USING INDEX requests_open (done_at=?)",
     ]
     assert not any("SCAN" in step or "B-TREE" in step for step in plan)
+
+
+def test_whether_a_sample_is_busy_is_found_by_its_name_and_not_among_all_that_wait(
+    well_filled: Queue, asked: list[tuple[str, object]]
+) -> None:
+    well_filled.arrivals.busy_samples(["S1", "S2"])
+    well_filled.drop("S7")
+    found = [one for one in asked if one[0].startswith("SELECT DISTINCT submissions.sample_id")]
+    assert len(found) == 2
+    with well_filled.database.read() as connection:
+        plans = [connection.exec_driver_sql("EXPLAIN QUERY PLAN " + one[0], one[1]).all() for one in found]
+    used = "SEARCH submissions USING INDEX submissions_of_sample (sample_id=?)"
+    assert [[row[3] for row in plan] for plan in plans] == [[used], [used]]
 
 
 def test_the_latest_that_ended_are_found_without_sorting_all_that_did(
