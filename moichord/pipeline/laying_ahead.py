@@ -26,7 +26,7 @@ from moichord.pipeline.image_files import as_planned, opened
 from moichord.pipeline.wanted_tags import Tagging
 from moichord.sample import LONG_REQUEST, Image, native
 
-SLOW_REQUEST = 1.0
+SLOW_REQUEST = 2.0
 """Seconds after which a request is thought to wait for the network."""
 
 BLOCK = 1024 * 1024
@@ -130,7 +130,7 @@ class LayingAhead:
         self._changing = threading.Lock()
         self._drafts: dict[tuple[Path, str], Draft] = {}
         self._waiting: deque[Draft] = deque()
-        self._at_work = False
+        self._thread: threading.Thread | None = None
 
     @contextmanager
     def meanwhile(self, folder: Path, images: Sequence[Image], tagging: Tagging) -> Iterator[None]:
@@ -164,9 +164,9 @@ class LayingAhead:
         with self._changing:
             self._drafts[draft.folder, draft.image.relative_path] = draft
             self._waiting.append(draft)
-            if not self._at_work:
-                self._at_work = True
-                threading.Thread(target=self._work, name="laying-ahead", daemon=True).start()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, name="laying-ahead", daemon=True)
+                self._thread.start()
         return draft
 
     def _work(self) -> None:
@@ -182,5 +182,5 @@ class LayingAhead:
         with self._changing:
             if self._waiting:
                 return self._waiting.popleft()
-            self._at_work = False
+            self._thread = None
             return None

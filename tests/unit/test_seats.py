@@ -1,7 +1,7 @@
 """More large samples in hand than workers: none of them keeps a small one waiting."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -100,12 +100,16 @@ def large(count: int) -> list[str]:
 
 def until_state(lab: House, sample_id: str, state: State) -> None:
     """Wait for what the workers do."""
+    until(lambda: lab.state(sample_id) is state)
+
+
+def until(holds: Callable[[], bool]) -> None:
     patience = threading.Event()
     for _ in range(LONG * 100):
-        if lab.state(sample_id) is state:
+        if holds():
             return
         patience.wait(0.01)
-    raise AssertionError(f"{sample_id} is {lab.state(sample_id)}")
+    raise AssertionError("it never came")
 
 
 def test_a_small_sample_is_done_while_any_number_of_large_ones_is_being_sent(lab: House) -> None:
@@ -207,11 +211,10 @@ def test_no_more_work_than_there_are_seats_and_who_had_left_goes_before_who_begi
         threads.submit(substitute)
         assert in_seat.wait(LONG)
         assert not seats.wanted
-        rung = bell.count
-        may_return.set()
-        bell.wait(rung, LONG)
-        assert seats.wanted
         threads.submit(newcomer)
+        until(lambda: len(seats._changed._waiters) == 1)  # type: ignore[attr-defined]
+        may_return.set()
+        until(lambda: seats.wanted)
         may_leave.set()
     assert order == ["substitute", "returned", "newcomer"]
     assert not seats.wanted
