@@ -90,14 +90,14 @@ class Conclusion:
             self._cleared(submission, self._spool.remove_retired)
         self._tell(submission, ending)
 
-    def _cleared(self, submission: Submission, clear: Callable[[str], None]) -> bool:
+    def _cleared(self, submission: Submission, clear: Callable[[str], bool | None]) -> bool:
+        """What `clear` says; False if it could not."""
         try:
-            clear(submission.uuid)
+            return bool(clear(submission.uuid))
         except OSError as error:
             said = "%s; what is left of it in work is removed at the next start"
             log.warning(said, error.strerror, extra=about(submission, submission.step))
             return False
-        return True
 
     def _tell(self, submission: Submission, ending: Ending) -> None:
         level = logging.INFO if ending == DONE else logging.WARNING

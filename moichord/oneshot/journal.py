@@ -75,6 +75,9 @@ class MemoryJournal:
         with self._lock:
             return list(self._images.values())
 
+    def missing(self) -> int:
+        return sum(image.to_send and image.acknowledged_at is None for image in self.images())
+
     def seconds_since_taken(self) -> float:
         return self._clock.monotonic() - self._began
 

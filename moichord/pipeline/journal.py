@@ -12,7 +12,7 @@ from moichord.sample import Acknowledgement, Api, Image, Step, StepRecord, Submi
 
 
 class Journal(Protocol):
-    """The memory of one submission. A method that records returns once the record is durable."""
+    """The memory of one submission. A method that records an intent returns once it is durable."""
 
     @property
     def submission(self) -> Submission: ...
@@ -41,6 +41,10 @@ class Journal(Protocol):
 
     def images(self) -> list[Image]:
         """The images as planned, with what became of them."""
+        ...
+
+    def missing(self) -> int:
+        """How many images that are to be sent the server has not acknowledged."""
         ...
 
     def seconds_since_taken(self) -> float:
@@ -88,7 +92,7 @@ class Journal(Protocol):
         ...
 
     def acknowledged(self, *acknowledgements: Acknowledgement) -> None:
-        """Result: the server has these images; all of them or none are remembered."""
+        """Result: the server has these images; all of them or none are remembered, before the result of the step is."""
         ...
 
     def refused(self, image: Image, why: str) -> None:

@@ -17,10 +17,10 @@ def trigger_analytics(journal: Journal, equipment: Equipment, record: Mapping[st
     """The server's answer as kept; None if analytics is switched off."""
     if equipment.analytics is None:
         return None
-    missing = [image for image in journal.images() if image.to_send and image.acknowledged_at is None]
+    missing = journal.missing()
     if missing:
         raise SampleFailure(
-            f"{len(missing)} images are not acknowledged: analytics is not triggered.", remedy="Retry from upload."
+            f"{missing} images are not acknowledged: analytics is not triggered.", remedy="Retry from upload."
         )
     try:
         call = equipment.analytics_call.render(names_of(journal.submission, record))

@@ -36,7 +36,7 @@ def engine(path: Path, *, writing: bool) -> Engine:
 
     @event.listens_for(made, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        # SQLAlchemy's begin event, not the driver, starts transactions: the driver would start them late.
+        # The dialect, not the driver, starts transactions: the driver would start them late.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
         if writing:
@@ -45,8 +45,9 @@ def engine(path: Path, *, writing: bool) -> Engine:
         else:
             connection.execute("PRAGMA query_only = ON")
 
-    @event.listens_for(made, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    def do_begin(connection: Any) -> None:
+        connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
 
+    # Not by an event of the engine: while one is listened to, every statement asks who else listens.
+    made.dialect.do_begin = do_begin  # type: ignore[assignment,method-assign]
     return made

@@ -113,12 +113,24 @@ class Database:
     def write(self, unit: Callable[[Connection], Result]) -> Result:
         """Run `unit` in the writer thread; return its result when the commit that holds it is on disk."""
         future: Future[Result] = Future()
+        self._put(unit, future)
+        with self._pulse.untimed():  # how long the writer may take is its own affair
+            return future.result()
+
+    def write_soon(self, unit: Unit) -> None:
+        """Run `unit` before all that is written after this, at once, and do not wait.
+
+        For what a later unit looks for before anything is made of it; what it raises is only logged.
+        """
+        future: Future[Any] = Future()
+        future.add_done_callback(self._note_lost)
+        self._put(unit, future)
+
+    def _put(self, unit: Unit, future: Future[Any]) -> None:
         with self._closing:  # nothing is put behind the end
             if self._closed or self._thread.ident is None:
                 raise StateUnwritable("The state is closed: nothing more can be written to it.")
             self._units.put((unit, future))
-        with self._pulse.untimed():  # how long the writer may take is its own affair
-            return future.result()
 
     def write_along(self, unit: Unit) -> None:
         """Run `unit` with the next commit, whosesoever it is, and do not wait.
@@ -188,7 +200,7 @@ class Database:
         error = along.exception()
         said = None if error is None else str(error)
         if said is not None and said != self._said:
-            log.error("what was to be written along with another change was not: %s", said)
+            log.error("what was to be written beside another change was not: %s", said)
         self._said = said
 
     def _gather(self, first: tuple[Unit, Future[Any]]) -> tuple[list[tuple[Unit, Future[Any]]], bool]:

@@ -1,25 +1,25 @@
 """What the pipeline's steps write down while a submission is processed: the `Journal` of the daemon.
 
-Owns `steps` and `images`. It must not know what a step does. Errors: Hold while an API's circuit is open, Stopped
-when the submission is to be left, StateUnwritable.
+Owns `steps`, and when something is written of `images` (`image_records` has how). It must not know what a step does.
+Errors: Hold while an API's circuit is open, Stopped when the submission is to be left, StateUnwritable.
 
 Intent first: a step's start, and each image's request, is committed before the first byte goes out; the answer after.
 Where no side effect lies between a result and the next intent, both are one commit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from moichord import retry
-from moichord.errors import ApiFailure, ApiOutage, Stopped
+from moichord.errors import ApiFailure, ApiOutage, StateUnwritable, Stopped
+from moichord.queue import image_records
 from moichord.queue.beginnings import go_to
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
-from moichord.queue.rows import exactly, exactly_one, image_of, image_row, step_of
-from moichord.queue.schema import images, steps, submissions
+from moichord.queue.rows import exactly_one, step_of
+from moichord.queue.schema import steps, submissions
 from moichord.queue.timekeeping import Timekeeper, passed_over, seconds_since
 from moichord.queue.units import Alike
 from moichord.retry import Record
@@ -53,33 +53,9 @@ _SEEN_AT = select(submissions.c.manifest, submissions.c.manifest_at).where(submi
 _FORGET_STEPS = delete(steps).where(
     steps.c.submission == bindparam("of"), steps.c.step.in_(bindparam("which", expanding=True))
 )
-_IMAGES_OF = select(images).where(images.c.submission == bindparam("of")).order_by(images.c.number)
-_FORGET_IMAGES = delete(images).where(images.c.submission == bindparam("of"))
-_PLAN = images.insert()
-_SENDING = (
-    update(images)
-    .where(images.c.number == bindparam("which"), images.c.acknowledged_at.is_(None))
-    .values(requests=images.c.requests + 1)
-)
-_NOT_DONE = (
-    update(images)
-    .where(images.c.number == bindparam("which"), images.c.acknowledged_at.is_(None), images.c.requests > 0)
-    .values(requests=images.c.requests - 1)
-)
-_ACKNOWLEDGED = (
-    update(images)
-    .where(images.c.number == bindparam("which"), images.c.acknowledged_at.is_(None))
-    .values(
-        acknowledged_at=bindparam("now"),
-        status=bindparam("answer"),
-        reply=bindparam("replied"),
-        already_stored=bindparam("was_there"),
-        tail_digest=bindparam("digest"),
-        refused=None,
-    )
-)
-_REFUSED = update(images).where(images.c.number == bindparam("which")).values(refused=bindparam("why"))
-_ARCHIVED = update(images).where(images.c.number == bindparam("which")).values(sha256=bindparam("digest"))
+_NOTHING_FOLLOWS_OUTSIDE = (Step.METADATA, Step.ARCHIVE)
+"""Before what follows these leaves this machine, or moves the sample, there is another commit; and should that never
+come, the metadata is fetched again, and what is archived is recognised."""
 
 
 class QueueJournal:
@@ -117,15 +93,18 @@ class QueueJournal:
         planned: Sequence[Image] | None = None,
         terms: Any = None,
     ) -> None:
-        """Result of `step`, its images where it is the tags step, and the intent of the next step: one commit."""
+        """Result of `step`, its images where it is the tags step, and the intent of the next step: one commit.
+
+        The upload has a result once all that was acknowledged is written: StateUnwritable if some of it was not.
+        """
         of = self.submission.uuid
 
         def unit(connection: Connection) -> None:
             now = self._time.now(connection)
+            if step is Step.UPLOAD and image_records.missing(connection, of):
+                raise StateUnwritable("What the image server acknowledged could not be written down.")
             if planned is not None:
-                connection.execute(_FORGET_IMAGES, {"of": of})
-                if planned:
-                    connection.execute(_PLAN, [image_row(of, image) for image in planned])
+                image_records.plan(connection, of, planned)
             values = {"of": of, "at_step": str(step), "now": now, "outcome": result}
             exactly_one(connection.execute(_FINISH, values).rowcount, of, f"finish {step}")
             self._clear_suspicion(connection)
@@ -134,15 +113,18 @@ class QueueJournal:
                 if terms is not None:
                     connection.execute(_GOES_BY, {"of": of, "at_step": str(begins), "terms": terms})
 
-        if step is Step.ARCHIVE:
-            # The decision how it ended follows at once; what is archived is recognised if that never came.
+        if step in _NOTHING_FOLLOWS_OUTSIDE and not self.submission.crashes:
             self._database.write_along(unit)
         else:
             self._database.write(unit)
 
     def images(self) -> list[Image]:
         with self._database.read() as connection:
-            return [image_of(row) for row in connection.execute(_IMAGES_OF, {"of": self.submission.uuid})]
+            return image_records.images_of(connection, self.submission.uuid)
+
+    def missing(self) -> int:
+        with self._database.read() as connection:
+            return image_records.missing(connection, self.submission.uuid)
 
     def seconds_since_taken(self) -> float:
         """How long ago the sample was taken, without what the machine's clock has passed over meanwhile."""
@@ -214,42 +196,36 @@ class QueueJournal:
             if circuit.is_open or not alone:
                 self._circuits.failed(connection, failure, of)
             if images and not failure.maybe_done:
-                connection.execute(_NOT_DONE, _numbers(images))
+                image_records.take_back(connection, image_records.numbers(images))
 
         self._database.write(unit)
 
     def sending(self, *images: Image) -> None:
         """Intent: the first byte of the request that brings `images` is about to go out."""
-        self._database.write(Alike(_intend_to_send, _numbers(images)))
+        self._database.write(Alike(image_records.intend_to_send, image_records.numbers(images)))
 
     def not_sent(self, *images: Image) -> None:
         """The request of `images` that was intended has not gone out."""
         if not images:
             return
         # Written along: if it is lost, the server is thought to have had that request.
-        self._database.write_along(Alike(_take_back, _numbers(images)))
+        self._database.write_along(Alike(image_records.take_back, image_records.numbers(images)))
 
     def acknowledged(self, *acknowledgements: Acknowledgement) -> None:
-        """Result: the server has these images; never sent again. One commit: all of them or none."""
-        now = self._time.clock.now()
-        rows = [
-            {
-                "which": one.image.number,
-                "now": now,
-                "answer": one.status,
-                "replied": one.reply,
-                "was_there": one.already_stored,
-                "digest": one.tail_digest,
-            }
-            for one in acknowledgements
-        ]
-        request = _Answered(self._circuits, rows)
+        """Result: the server has these images; never sent again. One commit: all of them or none.
+
+        It is not waited for while nothing is amiss: the result of the step, which needs them all, is written after it.
+        """
+        request = image_records.answered(self._circuits, acknowledgements, self._time.clock.now())
 
         def unit(connection: Connection) -> None:
-            _acknowledge(connection, [request])
+            image_records.acknowledge(connection, [request])
             self._clear_suspicion(connection)
 
-        self._database.write(unit if self.submission.crashes else Alike(_acknowledge, [request]))
+        if self.submission.crashes or not self._circuits.is_steady(Api.UPLOAD):
+            self._database.write(unit)
+        else:
+            self._database.write_soon(Alike(image_records.acknowledge, [request]))
 
     def _clear_suspicion(self, connection: Connection) -> None:
         """What has brought a sample further has not broken moichord off."""
@@ -258,56 +234,13 @@ class QueueJournal:
 
     def refused(self, image: Image, why: str) -> None:
         """Result: the server refuses `image` for good."""
-        self._database.write(self._on_image(_REFUSED, image, {"why": why}, "record a refused image"))
+        self._database.write(lambda connection: image_records.refuse(connection, image, why))
 
     def archived(self, image: Image, sha256: str) -> None:
         """Result: `image` lies as it is to be kept; SHA-256 of the whole file as sent."""
         # Written along: an image that lies there in its new form is recognised, and its digest taken again.
-        self._database.write_along(Alike(_note_archived, [{"which": image.number, "digest": sha256}]))
-
-    def _on_image(
-        self, statement: Any, image: Image, values: Mapping[str, Any], what: str
-    ) -> Callable[[Connection], None]:
-        def unit(connection: Connection) -> None:
-            changed = connection.execute(statement, {"which": image.number, **values}).rowcount
-            exactly_one(changed, self.submission.uuid, what)
-
-        return unit
+        self._database.write_along(Alike(image_records.note_archived, [image_records.digest(image, sha256)]))
 
 
 def _count_requests(connection: Connection, rows: list[Any]) -> None:
     connection.execute(_COUNT_REQUEST, rows)
-
-
-def _intend_to_send(connection: Connection, rows: list[Any]) -> None:
-    exactly(len(rows), connection.execute(_SENDING, rows).rowcount, _of_images(rows), "send an image")
-
-
-def _take_back(connection: Connection, rows: list[Any]) -> None:
-    connection.execute(_NOT_DONE, rows)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    """An upload request that was answered well: the rows of its images."""
-
-    circuits: Circuits
-    rows: list[dict[str, Any]]
-
-
-def _acknowledge(connection: Connection, requests: list[_Answered]) -> None:
-    rows = [row for request in requests for row in request.rows]
-    exactly(len(rows), connection.execute(_ACKNOWLEDGED, rows).rowcount, _of_images(rows), "acknowledge an image")
-    requests[0].circuits.succeeded_often(connection, [Api.UPLOAD] * len(requests))
-
-
-def _note_archived(connection: Connection, rows: list[Any]) -> None:
-    exactly(len(rows), connection.execute(_ARCHIVED, rows).rowcount, _of_images(rows), "archive an image")
-
-
-def _of_images(rows: list[Any]) -> str:
-    return f"of image {', '.join(str(row['which']) for row in rows)}"
-
-
-def _numbers(images: Sequence[Image]) -> list[dict[str, Any]]:
-    return [{"which": image.number} for image in images]

@@ -5,10 +5,9 @@ Errors: IllegalTransition, when a row was not in the state that a transition nam
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, CursorResult, Row
 
 from moichord.errors import MoichordError
 from moichord.queue.schema import history, images, submissions
@@ -22,6 +21,7 @@ _SUBMISSION_FIELDS = tuple(
 )
 _STEP_FIELDS = tuple(name for name in StepRecord.__dataclass_fields__ if name != "step")
 _IMAGE_FIELDS = tuple(name for name in Image.__dataclass_fields__ if name not in {"changes", "warnings"})
+_IMAGE_COLUMNS = tuple(name for name in _IMAGE_FIELDS if name in images.c and name != "number")
 
 
 class IllegalTransition(MoichordError):
@@ -41,12 +41,9 @@ def image_of(row: Row[Any]) -> Image:
 
 
 def image_row(submission: str, image: Image) -> dict[str, Any]:
-    values = asdict(image)
-    del values["number"]
-    values["submission"] = submission
-    values["changes"] = [[change.keyword, change.before, change.after] for change in image.changes]
-    values["warnings"] = list(image.warnings)
-    return {name: value for name, value in values.items() if name in images.c}
+    values = {name: getattr(image, name) for name in _IMAGE_COLUMNS}
+    changes = [[change.keyword, change.before, change.after] for change in image.changes]
+    return {**values, "submission": submission, "changes": changes, "warnings": list(image.warnings)}
 
 
 def step_of(row: Row[Any]) -> StepRecord:
@@ -95,6 +92,13 @@ def remember_all(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> N
 def exactly_one(rowcount: int, submission: str, transition: str) -> None:
     """Refuse, by name, a transition whose WHERE clause did not find the submission in the state it starts from."""
     exactly(1, rowcount, submission, transition)
+
+
+def the_one(changed: CursorResult[Any], submission: str, transition: str) -> Row[Any]:
+    """The row that a transition has changed, as it returns it; refused by name where that is not exactly one."""
+    rows = changed.all()
+    exactly_one(len(rows), submission, transition)
+    return rows[0]
 
 
 def exactly(wanted: int, rowcount: int, submission: str, transition: str) -> None:

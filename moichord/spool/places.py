@@ -192,24 +192,21 @@ class Spool:
         """Whether PLACE holds this submission, by its receipt."""
         return receipt_owner(self._root(kind) / component(place)) == uuid
 
-    def retire(self, uuid: str) -> None:
-        """Take what is left in work of a submission that lies elsewhere from its name, whole; nothing left is fine.
+    def retire(self, uuid: str) -> bool:
+        """Take what is left in work of a submission that lies elsewhere from its name, whole; False if nothing is.
 
-        `remove_retired` removes it. A name of work that holds a sample therefore always holds all of it, and what
+        `remove_retired` removes it. A folder that was empty is just gone, and where a power cut brings it back the
+        next start removes it. A name of work that holds a sample therefore always holds all of it, and what
         comes back under that name meanwhile is not removed with it.
         """
         folder, retired = self.work / component(uuid), self._retired(uuid)
-        if is_there(folder) and not self._is_dropped(folder):
-            durable.remove_tree(retired)
-            durable.rename_noreplace(folder, retired)
-
-    @staticmethod
-    def _is_dropped(folder: Path) -> bool:
-        """Drop a folder that is empty, as most are, their sample having been renamed."""
         with suppress(OSError):
-            folder.rmdir()
-            return True
-        return False
+            folder.rmdir()  # as most are, their sample having been renamed
+        if not is_there(folder):
+            return False
+        durable.remove_tree(retired)
+        durable.rename_noreplace(folder, retired)
+        return True
 
     def remove_retired(self, uuid: str) -> None:
         """Remove what `retire` has left, durably."""

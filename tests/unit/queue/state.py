@@ -19,7 +19,7 @@ from moichord.queue.timekeeping import Timekeeper
 from moichord.queue.transitions import Transitions
 from moichord.queue.views import Views
 from moichord.retry import Decision, GiveUp, HoldForApi, Policy
-from moichord.sample import STEPS, Api, Arrival, Image, State, Step, Submission
+from moichord.sample import STEPS, Acknowledgement, Api, Arrival, Image, State, Step, Submission
 from tests.fakes import FakeClock
 
 POLICY = Policy(first_delay=2.0, max_delay=900.0, max_tries=20, give_up_after=3 * 86400.0)
@@ -71,8 +71,17 @@ class Queue:
                 break
             if one not in known or known[one].finished_at is None:
                 planned = [image(f"image-{number}.dcm") for number in range(images)] if one is Step.TAGS else None
+                if one is Step.UPLOAD:
+                    journal.acknowledged(
+                        *(stored(image) for image in journal.images() if image.acknowledged_at is None)
+                    )
                 journal.advance(one, {"of": str(one)}, following, planned)
+        self.settle()
         return journal
+
+    def settle(self) -> None:
+        """Return when all that was written without waiting is on disk."""
+        self.database.write(lambda _: None)
 
     def turn(self, submission: Submission, step: Step, failure: ApiFailure | None, policy: Policy = POLICY) -> Any:
         """One request of a claimed submission: what the worker and the steps do with its answer.
@@ -199,3 +208,7 @@ def refusal(api: Api = Api.UPLOAD, problem: str = "it refuses (400)") -> ApiRefu
 
 def is_held(decision: Decision | Hold | None) -> bool:
     return isinstance(decision, HoldForApi | Hold)
+
+
+def stored(image: Image, status: int = 200) -> Acknowledgement:
+    return Acknowledgement(image, status, None, already_stored=False, tail_digest=None)

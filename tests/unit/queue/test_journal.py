@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from moichord.errors import Stopped
+from moichord.errors import StateUnwritable, Stopped
 from moichord.queue.rows import IllegalTransition
 from moichord.sample import Acknowledgement, Api, Change, Image, State, Step
 from tests.fakes import FakeClock
-from tests.unit.queue.state import Queue, image, opened
+from tests.unit.queue.state import Queue, image, opened, stored
 
 
 def test_a_result_and_the_next_intent_are_one_commit(queue: Queue, clock: FakeClock) -> None:
@@ -18,6 +18,7 @@ def test_a_result_and_the_next_intent_are_one_commit(queue: Queue, clock: FakeCl
     journal.begin(Step.METADATA)
     clock.advance(3)
     journal.advance(Step.METADATA, {"patient-name": "X"}, Step.TAGS)
+    queue.settle()
     steps = journal.steps()
     assert steps[Step.METADATA].result == {"patient-name": "X"}
     assert steps[Step.METADATA].finished_at == steps[Step.TAGS].started_at == clock.now()
@@ -60,6 +61,7 @@ def test_requests_of_a_step_are_counted_with_its_next_commit(queue: Queue) -> No
     journal.requesting(Step.METADATA)
     journal.requesting(Step.METADATA)
     journal.advance(Step.METADATA, {}, Step.TAGS)
+    queue.settle()
     assert journal.steps()[Step.METADATA].requests == 2
 
 
@@ -119,15 +121,18 @@ def test_an_acknowledgement_is_on_disk_with_its_reply(folder: Path, clock: FakeC
         assert (second.acknowledged_at, second.requests) == (None, 0)
 
 
-def test_an_acknowledged_image_is_never_sent_nor_acknowledged_again(queue: Queue) -> None:
+def test_an_acknowledged_image_is_never_sent_nor_acknowledged_again(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
     queue.drop("S1")
     journal = queue.reach(queue.claim(), Step.UPLOAD)
     (only,) = journal.images()
-    journal.acknowledged(Acknowledgement(only, 200, None, already_stored=False, tail_digest="ab"))
+    journal.acknowledged(stored(only, 200))
     with pytest.raises(IllegalTransition, match="send an image"):
         journal.sending(only)
-    with pytest.raises(IllegalTransition, match="acknowledge an image"):
-        journal.acknowledged(Acknowledgement(only, 500, None, already_stored=False, tail_digest="cd"))
+    journal.acknowledged(stored(only, 500))
+    queue.settle()
+    assert "acknowledge an image" in caplog.text
     assert journal.images()[0].status == 200
     assert queue.circuit(Api.UPLOAD).successes == 1
 
@@ -138,8 +143,25 @@ def test_an_image_that_is_planned_no_more_cannot_be_acknowledged(queue: Queue) -
     journal.advance(Step.TAGS, {}, None, [image("a")])
     (gone,) = journal.images()
     journal.advance(Step.TAGS, {}, Step.UPLOAD, [image("b")])
-    with pytest.raises(IllegalTransition):
-        journal.acknowledged(Acknowledgement(gone, 200, None, already_stored=False, tail_digest=None))
+    journal.acknowledged(stored(gone))
+    with pytest.raises(StateUnwritable, match="acknowledged could not be written"):
+        journal.advance(Step.UPLOAD, None, Step.ANALYTICS)
+    assert [one.acknowledged_at for one in journal.images()] == [None]
+
+
+def test_the_upload_has_no_result_before_each_acknowledgement_is_written(queue: Queue) -> None:
+    queue.drop("S1")
+    journal = queue.reach(queue.claim(), Step.UPLOAD, images=2)
+    first, second = journal.images()
+    assert journal.missing() == 2
+    journal.acknowledged(stored(first))
+    with pytest.raises(StateUnwritable):
+        journal.advance(Step.UPLOAD, None, Step.ANALYTICS)
+    assert journal.steps()[Step.UPLOAD].finished_at is None
+    journal.acknowledged(stored(second))
+    journal.advance(Step.UPLOAD, None, Step.ANALYTICS)
+    assert journal.missing() == 0
+    assert journal.steps()[Step.UPLOAD].finished_at is not None
 
 
 def test_acknowledgements_that_come_together_are_all_kept(queue: Queue) -> None:
@@ -157,6 +179,7 @@ def test_acknowledgements_that_come_together_are_all_kept(queue: Queue) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
+    queue.settle()
     assert all(one.reply == {"of": one.relative_path} and one.requests == 1 for one in journal.images())
     assert queue.circuit(Api.UPLOAD).successes == 40
 
@@ -166,7 +189,8 @@ def test_a_refusal_is_kept_with_its_reason_and_an_acknowledgement_removes_it(que
     journal = queue.reach(queue.claim(), Step.UPLOAD)
     journal.refused(journal.images()[0], "too large (413)")
     assert journal.images()[0].refused == "too large (413)"
-    journal.acknowledged(Acknowledgement(journal.images()[0], 200, None, already_stored=False, tail_digest=None))
+    journal.acknowledged(stored(journal.images()[0]))
+    queue.settle()
     assert journal.images()[0].refused is None
 
 

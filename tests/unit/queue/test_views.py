@@ -4,9 +4,9 @@ import pytest
 
 from moichord.queue.bulletin import Bulletin
 from moichord.queue.glance import Progress
-from moichord.sample import Acknowledgement, Api, State, Step
+from moichord.sample import Api, State, Step
 from tests.fakes import FakeClock
-from tests.unit.queue.state import Queue, arrival, image, outage
+from tests.unit.queue.state import Queue, arrival, image, outage, stored
 
 
 def test_an_empty_state_shows_nothing(queue: Queue) -> None:
@@ -52,7 +52,8 @@ def test_progress_counts_what_is_sent_and_what_is_acknowledged(queue: Queue) -> 
     journal.advance(Step.TAGS, {}, Step.UPLOAD, planned)
     uuid = journal.submission.uuid
     assert queue.views.overview().progress == {uuid: Progress(2, 0, 3020, 0)}
-    journal.acknowledged(Acknowledgement(journal.images()[1], 200, None, already_stored=False, tail_digest=None))
+    journal.acknowledged(stored(journal.images()[1]))
+    queue.settle()
     assert queue.views.overview().progress == {uuid: Progress(2, 1, 3020, 2000)}
     queue.finish(journal.submission)
     assert queue.views.overview().progress == {}

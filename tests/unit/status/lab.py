@@ -102,7 +102,10 @@ class Lab:
             if order.index(step) >= order.index(upto):
                 break
             self.clock.at += 1
+            if step is Step.UPLOAD:
+                journal.acknowledged(*(Acknowledgement(image, 200, {}, tail_digest="00") for image in journal.images()))
             journal.advance(step, {"patient-name": PATIENT}, following, _images() if step is Step.TAGS else None)
+        self.settle()
         return self.now(submission)
 
     def journal(self, submission: Submission) -> QueueJournal:
@@ -116,6 +119,11 @@ class Lab:
             journal.acknowledged(
                 Acknowledgement(image, 200, {"Status": "Success", "ParentPatient": PATIENT}, tail_digest="00")
             )
+        self.settle()
+
+    def settle(self) -> None:
+        """Return when all that was written without waiting is on disk."""
+        self.database.write(lambda _: None)
 
     def refused(self, submission: Submission, why: str) -> None:
         """The server refuses its last image."""

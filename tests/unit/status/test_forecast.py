@@ -73,7 +73,7 @@ def sending(lab: Lab) -> Standing:
     """100 MiB are planned, 50 of them sent in 10 s; 100 more wait."""
     sample = lab.processing("MO-1", Step.UPLOAD)
     lab.clock.at += 10
-    lab.sent(sample, 2)
+    lab.sent(sample, 3)
     lab.taken("MO-2")
     return look(lab.views, lab.failed, lambda: True, lab.clock, places={"work": lab.root, "done": lab.root})
 
@@ -89,6 +89,7 @@ def test_what_is_sent_now_tells_how_long_the_rest_takes(lab: Lab) -> None:
 def test_what_was_sent_in_the_last_hour_counts_too(lab: Lab) -> None:
     sample = lab.processing("MO-1", Step.UPLOAD)
     lab.clock.at += 20
+    lab.sent(sample, 3)
     journal = lab.journal(sample)
     journal.advance(Step.UPLOAD, None, Step.ANALYTICS)
     lab.ended(lab.now(sample), State.DONE)
