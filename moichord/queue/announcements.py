@@ -31,8 +31,9 @@ _ROWS = (
     .limit(bindparam("most"))
 )
 _FAILURES = (
-    select(h.number, h.submission)
-    .where(h.number > bindparam("after"), h.state == str(State.FAILED), h.submission.is_not(None))
+    select(h.number, h.submission, h.at)
+    .join(submissions, submissions.c.uuid == h.submission)  # what was forgotten meanwhile cannot be reported
+    .where(h.number > bindparam("after"), h.state == str(State.FAILED))
     .order_by(h.number)
     .limit(bindparam("most"))
 )
@@ -65,10 +66,10 @@ class Announcements:
             found = connection.execute(_ROWS, {"after": after, "upto": upto, "most": most})
             return [Row(row.number, event_of(row), row.attempt_number, row.at_step) for row in found]
 
-    def failures(self, after: int, most: int) -> list[tuple[int, str]]:
-        """Rows that say that a submission has failed: their numbers and its UUID, oldest first."""
+    def failures(self, after: int, most: int) -> list[tuple[int, str, float]]:
+        """Rows that say that a submission has failed: number, its UUID and when, oldest first."""
         with self._database.read() as connection:
-            return [(row[0], row[1]) for row in connection.execute(_FAILURES, {"after": after, "most": most})]
+            return [(row[0], row[1], row[2]) for row in connection.execute(_FAILURES, {"after": after, "most": most})]
 
     def marks(self) -> dict[str, int]:
         """By receiver, up to which row it was told."""

@@ -140,17 +140,19 @@ class Messages:
             self._mark(channel)
 
     def _adopt(self, rules: Notify) -> None:
-        """A receiver that is new hears of what happens from now on; one that is gone is forgotten."""
+        """One that is new hears of what happens from now on, and before of what one that is gone was not told."""
         found = {one.mark: one for one in self._connect(rules)}
-        marks, last = self._announcements.marks(), self._announcements.last()
+        marks, begin = self._announcements.marks(), self._announcements.last()
+        known = {mark: at for mark, at in marks.items() if mark.startswith(KIND)}
+        known |= {mark: channel.told for mark, channel in self._channels.items()}
+        begin = min([begin, *(at for mark, at in known.items() if mark not in found)])
         channels = {}
         for mark, addressee in found.items():
-            channel = self._channels.get(mark)
-            if channel is None:
-                at = marks.get(mark, last)
-                channel = _Channel(addressee, told=at, marked=marks.get(mark, -1), seen=at)
+            at = known.get(mark, begin)
+            channel = self._channels.get(mark) or _Channel(addressee, told=at, marked=marks.get(mark, -1), seen=at)
             channel.addressee = addressee
             channels[mark] = channel
+            self._mark(channel)
         self._announcements.forget_others(KIND, found.keys())
         self._channels, self._known = channels, rules
 

@@ -23,6 +23,8 @@ MARK = "report"
 LOOK_SECONDS = 1.0
 AT_ONCE = 20
 REFUSED_TIMES = 3
+LINES_COME_WITHIN = 2.0
+"""Seconds after the row of history in which the log has its line of the same."""
 
 Post = Callable[[str, bytes], None]
 
@@ -81,8 +83,9 @@ class Reports:
         self._remember(self._begun())
         if self._clock.monotonic() < self._not_before:
             return
-        for number, submission in self._announcements.failures(self._begun(), AT_ONCE):
-            if stopping.is_set() or not self._posted(url, submission):
+        for number, submission, at in self._announcements.failures(self._begun(), AT_ONCE):
+            too_early = 0 <= self._clock.now() - at < LINES_COME_WITHIN
+            if stopping.is_set() or too_early or not self._posted(url, submission):
                 return
             self._mark = number
             self._remember(number)

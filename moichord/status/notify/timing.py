@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 RAREST = 900.0
 """Seconds between two messages at most, however long a storm lasts (or `notify.window`, if that is longer)."""
-FIRST_RETRY = 10.0
+FIRST_RETRY = 5.0
 LONGEST_RETRY = 900.0
 
 
