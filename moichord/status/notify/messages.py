@@ -80,6 +80,7 @@ class _Channel:
     problem: str | None = None
     problem_since: float = 0.0
     unrecorded: dict[str, float] = field(default_factory=dict)  # what was told before the state could hold it: when
+    known_already: bool = False  # a row was read that says the same
 
 
 class Messages:
@@ -171,6 +172,7 @@ class Messages:
         now = self._clock.monotonic()
         for one in news:
             told_already = now - channel.unrecorded.get(one.text, float("-inf")) <= SAME_SECONDS
+            channel.known_already |= told_already
             if one.event in rules.events and not told_already:
                 channel.since = channel.since if channel.waiting else now
                 channel.waiting.append(one)
@@ -215,8 +217,9 @@ class Messages:
 
     def _mark(self, channel: _Channel) -> None:
         """Remember how far it was told; on a full disk later."""
-        if not channel.waiting and channel.errand is None and channel.seen - channel.marked > UNMARKED:
-            channel.told = channel.seen
+        idle = not channel.waiting and channel.errand is None
+        if idle and (channel.known_already or channel.seen - channel.marked > UNMARKED):
+            channel.told, channel.known_already = channel.seen, False
         if channel.told == channel.marked:
             return
         try:
