@@ -32,7 +32,7 @@ from moichord.queue.endings import Endings
 from moichord.queue.interruptions import Interruptions
 from moichord.queue.timekeeping import boot_of_machine
 from moichord.queue.transitions import Transitions
-from moichord.sample import FINISHED, SENT_WHOLE, State, Submission, about, printable
+from moichord.sample import SENT_WHOLE, State, Submission, about, printable
 from moichord.spool import Spool, kind_of
 from moichord.way_back import WayBack
 
@@ -156,13 +156,14 @@ def _set_aside(submission: Submission, interruptions: Interruptions, endings: En
 
 def _clear_work(endings: Endings, spool: Spool) -> None:
     _clear_retired(spool)
-    left = spool.orphans()
+    at_work = endings.at_work()
+    left = [uuid for uuid in spool.orphans() if uuid not in at_work]
     known = {submission.uuid: submission for submission in endings.known(left)}
     for uuid in left:
         submission = known.get(uuid)
         if submission is None:
             _clear_unknown(uuid, spool)
-        elif submission.state in FINISHED and submission.intent is None:
+        else:
             with _hindrance_told(submission):
                 _clear_ended(submission, spool)
 

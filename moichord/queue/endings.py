@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, bindparam, exists, or_, select, update
+from sqlalchemy import Connection, bindparam, exists, or_, select, union, update
 
 from moichord.clock import Clock
 from moichord.queue.circuits import Circuits
@@ -17,12 +17,19 @@ from moichord.queue.rows import exactly_one, remember, submission_of, the_one
 from moichord.queue.schema import images, requests, steps, submissions
 from moichord.sample import FINISHED, State, Step, Submission
 
+AT_ONCE = 500
+
 s = submissions.c
 _other = submissions.alias("other").c
 _PROCESSING = s.state == str(State.PROCESSING)
 _IDLE = s.state.in_([str(State.READY), str(State.WAITING)])
 _ONE = select(submissions).where(s.uuid == bindparam("of"))
 _THOSE = select(submissions).where(s.uuid.in_(bindparam("these", expanding=True)))
+# Each by an index of its own.
+_AT_WORK = union(
+    select(s.uuid).where(s.state.in_([str(state) for state in State if state not in FINISHED])),
+    select(s.uuid).where(s.intent.is_not(None)),
+)
 _OF_INTENT = select(submissions).where(s.intent == bindparam("what"))
 _CONCLUDE = (
     update(submissions)
@@ -283,9 +290,16 @@ class Endings:
 
         return self._database.write(unit)
 
+    def at_work(self) -> set[str]:
+        """For recovery: the UUIDs of all that belong in work, or are on their way there or out of it."""
+        with self._database.read() as connection:
+            return set(connection.execute(_AT_WORK).scalars())
+
     def known(self, uuids: Iterable[str]) -> list[Submission]:
         """For recovery: the submissions among `uuids`, which were found in work."""
-        return self._read(_THOSE, {"these": list(uuids)})
+        these = list(uuids)
+        pieces = (these[begin : begin + AT_ONCE] for begin in range(0, len(these), AT_ONCE))
+        return [one for piece in pieces for one in self._read(_THOSE, {"these": piece})]
 
     def _read(self, statement: Any, values: Mapping[str, Any]) -> list[Submission]:
         with self._database.read() as connection:
