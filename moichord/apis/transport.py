@@ -28,7 +28,8 @@ from moichord.apis.exchange import Exchange
 from moichord.apis.faults import Phase
 
 BLOCK = 1024 * 1024
-_PIECE = 256 * 1024
+_TLS_PIECE = 256 * 1024
+"""TLS takes a piece as a whole, within the time for one; a plain socket only what fits in, which costs less."""
 
 
 class _BoundedReader(io.RawIOBase):
@@ -96,6 +97,7 @@ class BoundedConnection(HTTPConnection):
     """A connection whose requests are bounded by the exchange that their body (`bodies.Outgoing`) carries."""
 
     _exchange: Exchange | None = None
+    _piece = BLOCK
 
     def serve(self, exchange: Exchange) -> None:
         """The next request is this exchange's; so is connecting, if that is still to be done."""
@@ -124,7 +126,7 @@ class BoundedConnection(HTTPConnection):
         view = memoryview(data)
         while view:
             self.sock.settimeout(exchange.send_timeout())
-            view = view[self._send_piece(view[:_PIECE], exchange) :]
+            view = view[self._send_piece(view[: self._piece], exchange) :]
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3
         if self._exchange is not None:
@@ -151,6 +153,8 @@ class BoundedConnection(HTTPConnection):
 
 class BoundedTlsConnection(BoundedConnection, HTTPSConnection):
     """The same over TLS, perhaps through a proxy; it can be stopped while that is being agreed."""
+
+    _piece = _TLS_PIECE
 
     def _new_conn(self) -> socket.socket:
         connection = super()._new_conn()

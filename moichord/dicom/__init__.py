@@ -18,6 +18,7 @@ Errors: `DicomError` and `OSError`, no others.
     coercion     wanted and present -> edits              species      do words and code mean one animal?
     switching    which set, and what that means           recoding     the same text in UTF-8
     original_attributes   the record of a change          splice       new header ++ untouched tail
+    streaming    an image on its way out                  digesting    the digest of what is sent
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ from moichord.dicom.original_attributes import ORIGINAL_ATTRIBUTES_SEQUENCE
 from moichord.dicom.part10 import Part10, walk
 from moichord.dicom.present import read_present
 from moichord.dicom.reading import PositionedFile
-from moichord.dicom.splice import ImageStream, TaggedImage
+from moichord.dicom.splice import TaggedImage
+from moichord.dicom.streaming import ImageStream
 from moichord.dicom.values import value
 from moichord.dicom.walker import Budget
 from moichord.dicom.wanted import Change, Coercion, OnMismatch, OtherText, Present, Provenance, Signed, Wanted

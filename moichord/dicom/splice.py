@@ -1,8 +1,8 @@
 """A file with some tags changed: a new header in front of the untouched rest of the old file.
 
-Owns the bytes that are sent and written: header in memory, tail by positioned reads through one buffer, never a whole
-image. The header ends behind the last change, so the tail begins at the first element that nothing touches, at the
-latest at the pixel data. It must not decide what changes, and never alters the file that it reads.
+Owns the bytes that are sent and written: header in memory, tail by positioned reads, never a whole image. The header
+ends behind the last change, so the tail begins at the first element that nothing touches, at the latest at the pixel
+data. It must not decide what changes, and never alters the file that it reads.
 
 Errors: `Changed` if the file was altered since it was walked, `Malformed` for what cannot be spliced; `OSError`.
 """
@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import BinaryIO
 
 from blake3 import blake3
@@ -29,10 +29,10 @@ from moichord.dicom.encoding import (
 from moichord.dicom.errors import Changed, Malformed
 from moichord.dicom.part10 import Part10, Preamble
 from moichord.dicom.reading import PositionedFile
+from moichord.dicom.streaming import BLOCK, ImageStream, fill
 
 IMPLEMENTATION_CLASS_UID = b"2.25.302558041326489229563046402843279713121"
 IMPLEMENTATION_VERSION_NAME = b"MOICHORD_1"
-BLOCK = 1024 * 1024
 _GROUP_LENGTH = 0x00020000
 _LENGTH_TO_END = 0x00080001
 _IMPLEMENTATION = {
@@ -76,9 +76,12 @@ class TaggedImage:
         self.length = self.header_length + self.tail_length
         self.header_digest = blake3(self.header).hexdigest()
 
-    def stream(self, buffer: bytearray | None = None) -> "ImageStream":
-        """A new body, at its beginning. With a `buffer`, blocks are views into it, valid until the next read."""
-        return ImageStream(self, buffer)
+    def stream(self, buffer: bytearray | None = None, *, aside: bool = False) -> ImageStream:
+        """A new body, at its beginning. With a `buffer`, blocks are views into it, valid until the next read.
+
+        `aside` takes a thread that digests one block while it is being sent and the next one is read.
+        """
+        return ImageStream(self, buffer, aside=aside)
 
     def write_to(self, out: BinaryIO) -> None:
         """Write the whole image at the position of `out`; the tail is copied inside the kernel where it can be."""
@@ -87,7 +90,7 @@ class TaggedImage:
         buffer = memoryview(bytearray(min(BLOCK, self.tail_length - copied)))
         while copied < self.tail_length:
             part = buffer[: min(len(buffer), self.tail_length - copied)]
-            self._fill(self.tail_offset + copied, part)
+            fill(self.file, self.tail_offset + copied, part)
             out.write(part)
             copied += len(part)
         self.file.require_unchanged()
@@ -104,11 +107,6 @@ class TaggedImage:
         if part10.preamble is Preamble.TIFF and new_length != self.tail_offset:
             return bytes(128), ("the TIFF header in the preamble was zeroed, since the pixels have moved",)
         return _read(self.file, 0, 128), ()
-
-    def _fill(self, offset: int, part: memoryview) -> None:
-        have = self.file.read_into(offset, part)
-        if have < len(part):
-            raise Changed("the file became shorter while it was being read", offset=offset, need=len(part), have=have)
 
     def _copy_in_kernel(self, out: BinaryIO) -> int:
         """Bytes of the tail that copy_file_range took over (a reflink where the file system can); 0 if it cannot."""
@@ -132,76 +130,6 @@ class TaggedImage:
         if copied:
             out.seek(start + copied)
         return copied
-
-
-class ImageStream:
-    """One passage through a TaggedImage: a readable body of known length that hashes the tail on its way.
-
-    Iterating gives blocks; `read` and `readinto` are for HTTP clients. Not for several threads at once.
-    """
-
-    def __init__(self, image: TaggedImage, buffer: bytearray | None = None) -> None:
-        self.image = image
-        self._own = buffer is None
-        self._buffer = memoryview(buffer) if buffer is not None else None
-        self._position = 0
-        self._digest = blake3()
-
-    def __len__(self) -> int:
-        return self.image.length
-
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        while block := self.read(BLOCK):
-            yield block
-
-    def tell(self) -> int:
-        """How many bytes have been read."""
-        return self._position
-
-    def rewind(self) -> None:
-        """Back to the beginning; the digest starts anew."""
-        self._position = 0
-        self._digest = blake3()
-
-    def close(self) -> None:
-        """Nothing to do: the file is its owner's. What HTTP clients call when they are done."""
-
-    @property
-    def tail_digest(self) -> str | None:
-        """The BLAKE3 of the tail, hexadecimal; None until everything has been read."""
-        return self._digest.hexdigest() if self._position == self.image.length else None
-
-    def read(self, size: int = -1) -> bytes | memoryview:
-        """The next block, at most `size` bytes; empty at the end.
-
-        Raises `Changed` if the file ends early, or if at its end it is no longer what it was.
-        """
-        left = self.image.length - self._position
-        wanted = left if size is None or size < 0 else min(size, left)
-        if self._buffer is None:
-            block = bytearray(wanted)
-            self.readinto(block)
-            return bytes(block)
-        view = self._buffer[: min(wanted, len(self._buffer))]
-        return view[: self.readinto(view)]
-
-    def readinto(self, target: bytearray | memoryview) -> int:
-        """Fill `target` with what comes next; the number of bytes, 0 at the end."""
-        image = self.image
-        view = memoryview(target)[: image.length - self._position]
-        done = 0
-        if self._position < image.header_length:
-            part = image.header[self._position : self._position + len(view)]
-            view[: len(part)] = part
-            done = len(part)
-        rest = view[done:]
-        if len(rest):
-            image._fill(image.tail_offset + self._position + done - image.header_length, rest)
-            self._digest.update(rest)
-        self._position += len(view)
-        if self._position == image.length:
-            image.file.require_unchanged()
-        return len(view)
 
 
 def _read(file: PositionedFile, start: int, end: int) -> bytes:

@@ -15,6 +15,9 @@ from moichord.sample import Image
 
 Sent = Callable[[int], None]
 
+ASIDE_FROM = 16 * 1024 * 1024
+"""Bytes from which on digesting in a thread of its own is worth that thread."""
+
 
 class ImageBody:
     """One image of a sample, as planned. Its file is open from `prepare`, or `open`, until it is closed.
@@ -64,7 +67,9 @@ class ImageBody:
         return tagged
 
     def open(self) -> Self:
-        self._stream = self.prepare().stream(self._buffer)
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = self.prepare().stream(self._buffer, aside=self.length >= ASIDE_FROM)
         return self
 
     def read(self, size: int, /) -> Any:
@@ -82,5 +87,6 @@ class ImageBody:
         """Close the file, and let go of the header; the digest stays."""
         if self._stream is not None:
             self.tail_digest = self._stream.tail_digest
+            self._stream.close()
         self._stream = self._tagged = None
         self._files.close()
