@@ -90,10 +90,10 @@ class Announcements:
         def unit(connection: Connection) -> None:
             marks = _marks(connection)
             kept = {name: at for name, at in marks.items() if not name.startswith(kind) or name in receivers}
-            if kept != marks:
-                migrations.set_fact(connection, FACT, kept or None)
+            migrations.set_fact(connection, FACT, kept or None)
 
-        self._database.write(unit)
+        if any(name.startswith(kind) and name not in receivers for name in self.marks()):
+            self._database.write(unit)
 
     def hindrances(self) -> tuple[list[Circuit], float | None]:
         """The servers that serve nobody, the longest ailing first; and since when all is paused, if it is."""

@@ -43,7 +43,15 @@ class Addressee:
         library = _library()
         if library is None:
             raise NotTold(MISSING)
-        asset = library.AppriseAsset(app_id="moichord", app_desc="moichord", app_url="", http_redirects=False)
+        # In this thread, which nobody waits for at the end: the library's own are waited for.
+        asset = library.AppriseAsset(
+            app_id="moichord",
+            app_desc="moichord",
+            app_url="",
+            async_mode=False,
+            service_timeout=0,
+            http_redirects=False,
+        )
         with _listening() as heard:
             sender = library.Apprise(asset=asset)
             taken = sender.add(self.address.reveal()) and sender.notify(
