@@ -5,7 +5,6 @@ No error leaves it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from moichord.sample import printable
@@ -37,6 +36,8 @@ def in_plain_words(kind: str, details: Details, value: object, otherwise: str) -
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """The sentence for a key that does not exist, with the nearest one that does."""
+    from difflib import get_close_matches
+
     names = list(known)
     near = get_close_matches(key, names, n=1)
     advice = f"did you mean {near[0]}?" if near else f"known here are {', '.join(names)}"
