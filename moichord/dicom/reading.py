@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from moichord.dicom.errors import Changed
 
+_BEGINNING = 32 * 1024
 _FIRST = 8 * 1024
 _LARGEST = 256 * 1024
 
@@ -20,19 +21,28 @@ Stamp = tuple[int, int, int]
 class PositionedFile:
     """An open regular file, read by offset; several threads may read it at the same time.
 
-    The caller opens and closes it. `stamp` is (inode, size in bytes, mtime in ns) as it was at the beginning.
+    The caller opens and closes it. `stamp` is (inode, size in bytes, mtime in ns) as it was at the beginning. Of the
+    file 32 KiB are kept, in which most headers lie whole: their many small values are then one read.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.stamp = self._stat()
         self.size = self.stamp[1]
+        self._beginning: bytes | None = None
         self._seeking = threading.Lock()
         self._preadv = getattr(os, "preadv", None)
         self._pread = getattr(os, "pread", None)
 
     def read_at(self, offset: int, count: int) -> bytes:
         """Up to `count` bytes from `offset`; fewer only at the end of the file."""
+        if offset + count > _BEGINNING:
+            return self._read(offset, count)
+        if self._beginning is None:
+            self._beginning = self._read(0, _BEGINNING)
+        return self._beginning[offset : offset + count]
+
+    def _read(self, offset: int, count: int) -> bytes:
         if self._pread is None:
             with self._seeking:
                 self.file.seek(offset)
@@ -40,7 +50,7 @@ class PositionedFile:
         data: bytes = self._pread(self.file.fileno(), count, offset)
         if not 0 < len(data) < count:
             return data
-        rest = self.read_at(offset + len(data), count - len(data))
+        rest = self._read(offset + len(data), count - len(data))
         return data + rest
 
     def read_into(self, offset: int, target: memoryview) -> int:

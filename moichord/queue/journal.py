@@ -73,6 +73,8 @@ class QueueJournal:
         self._time = time
         self._circuits = circuits
         self._must_stop = must_stop
+        self._planned: list[Image] | None = None  # as they stand in the state, until somebody asks for them
+        self._all_stored = False
         self.submission = submission
 
     def steps(self) -> Mapping[Step, StepRecord]:
@@ -99,7 +101,7 @@ class QueueJournal:
         """
         of = self.submission.uuid
 
-        def unit(connection: Connection) -> None:
+        def unit(connection: Connection) -> list[Image] | None:
             now = self._time.now(connection)
             if step is Step.UPLOAD and image_records.missing(connection, of):
                 raise StateUnwritable("What the image server acknowledged could not be written down.")
@@ -112,17 +114,24 @@ class QueueJournal:
                 go_to(connection, of, begins, now)
                 if terms is not None:
                     connection.execute(_GOES_BY, {"of": of, "at_step": str(begins), "terms": terms})
+            return None if planned is None else image_records.images_of(connection, of)
 
         if step in _NOTHING_FOLLOWS_OUTSIDE and not self.submission.crashes:
             self._database.write_along(unit)
         else:
-            self._database.write(unit)
+            self._planned = self._database.write(unit)
+            self._all_stored = step is Step.UPLOAD
 
     def images(self) -> list[Image]:
+        planned, self._planned = self._planned, None
+        if planned is not None:
+            return planned
         with self._database.read() as connection:
             return image_records.images_of(connection, self.submission.uuid)
 
     def missing(self) -> int:
+        if self._all_stored:
+            return 0
         with self._database.read() as connection:
             return image_records.missing(connection, self.submission.uuid)
 

@@ -16,6 +16,23 @@ def test_reads_stop_at_the_end_of_the_file(open_file: Open) -> None:
     assert target[:3] == b"789"
 
 
+def test_the_beginning_of_a_file_is_read_once(open_file: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytes(range(256)) * 256
+    reads: list[tuple[int, int]] = []
+    pread = os.pread
+
+    def counted(descriptor: int, count: int, offset: int) -> bytes:
+        reads.append((offset, count))
+        return pread(descriptor, count, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    file = open_file(content)
+    for offset in range(0, 32 * 1024, 100):
+        assert file.read_at(offset, 60) == content[offset : offset + 60]
+    assert len(reads) == 2, "one for the beginning, one for what goes beyond it"
+    assert file.read_at(40_000, 1000) == content[40_000:41_000]
+
+
 def test_a_system_without_positioned_reads_gives_the_same(open_file: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "pread", raising=False)
     monkeypatch.delattr(os, "preadv", raising=False)

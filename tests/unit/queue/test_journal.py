@@ -149,6 +149,18 @@ def test_an_image_that_is_planned_no_more_cannot_be_acknowledged(queue: Queue) -
     assert [one.acknowledged_at for one in journal.images()] == [None]
 
 
+def test_what_was_just_planned_is_known_as_it_stands_in_the_state(queue: Queue) -> None:
+    queue.drop("S1")
+    submission = queue.claim()
+    journal = queue.reach(submission, Step.TAGS)
+    journal.advance(Step.TAGS, {}, Step.UPLOAD, [everything("a"), image("b")])
+    at_once = journal.images()
+    assert at_once == queue.journal(submission).images()
+    journal.acknowledged(stored(at_once[1]))
+    queue.settle()
+    assert journal.images()[1].status == 200
+
+
 def test_the_upload_has_no_result_before_each_acknowledgement_is_written(queue: Queue) -> None:
     queue.drop("S1")
     journal = queue.reach(queue.claim(), Step.UPLOAD, images=2)
