@@ -33,10 +33,13 @@ BLOCK = 1024 * 1024
 
 
 class Draft:
-    """One image in its new form, beside the one that was received. One thread makes it, another uses or drops it."""
+    """One image in its new form, beside the one that was received. One thread makes it, another uses or drops it.
 
-    def __init__(self, folder: Path, image: Image, tagging: Tagging) -> None:
-        self.folder, self.image = folder, image
+    It is begun once its image is `sent`, or at `due` (monotonic seconds).
+    """
+
+    def __init__(self, folder: Path, image: Image, tagging: Tagging, due: float) -> None:
+        self.folder, self.image, self.due = folder, image, due
         self.sent = threading.Event()
         """Set once the image's request has ended."""
         self._path = native(folder, image.relative_path)
@@ -135,7 +138,9 @@ class LayingAhead:
     @contextmanager
     def meanwhile(self, folder: Path, images: Sequence[Image], tagging: Tagging) -> Iterator[None]:
         """While these images are being sent, the archive versions of the large ones are begun."""
-        made = [self._begin(Draft(folder, image, tagging)) for image in images if image.sent_length >= LONG_REQUEST]
+        due = self._clock.monotonic() + SLOW_REQUEST
+        large = [image for image in images if image.sent_length >= LONG_REQUEST]
+        made = [self._begin(Draft(folder, image, tagging, due)) for image in large]
         try:
             yield
         finally:
@@ -172,7 +177,7 @@ class LayingAhead:
     def _work(self) -> None:
         while (draft := self._next()) is not None:
             try:
-                self._clock.wait(draft.sent, SLOW_REQUEST)
+                self._clock.wait(draft.sent, max(0.0, draft.due - self._clock.monotonic()))
                 if self._has_room(draft.image.sent_length):
                     draft.lay()
             finally:
