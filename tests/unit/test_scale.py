@@ -132,6 +132,7 @@ def test_retention_reads_only_what_is_old_enough(lab: House) -> None:
         lab.rooms.housekeeping.look()
     lab.clock.advance(3600.0)
     assert times(lambda lab: lab.rooms.housekeeping.look(), lab, "submission_of") == 0
+    assert lab.newest("DONE").deleted_at is None
 
 
 def test_a_start_reads_neither_the_rows_nor_the_folders_of_what_waits(lab: House) -> None:
