@@ -34,12 +34,13 @@ from moichord.dicom.part10 import Part10, walk
 from moichord.dicom.present import read_present
 from moichord.dicom.reading import PositionedFile
 from moichord.dicom.splice import TaggedImage
-from moichord.dicom.streaming import ImageStream
+from moichord.dicom.streaming import AtHand, ImageStream, Streamed
 from moichord.dicom.values import value
 from moichord.dicom.walker import Budget
 from moichord.dicom.wanted import Change, Coercion, OnMismatch, OtherText, Present, Provenance, Signed, Wanted
 
 __all__ = [
+    "AtHand",
     "Attribute",
     "Budget",
     "Change",
@@ -61,6 +62,7 @@ __all__ = [
     "Present",
     "Provenance",
     "Signed",
+    "Streamed",
     "TaggedImage",
     "Unfit",
     "Wanted",

@@ -5,6 +5,7 @@ blocks go. Errors: `Changed` if the file was altered since it was walked; `OSErr
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from moichord.dicom.digesting import Digest, DigestAside, DigestAtOnce
@@ -25,6 +26,20 @@ class Streamed(Protocol):
     def tail_offset(self) -> int: ...
     @property
     def length(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """An image whose new header is at hand, so that it need not be walked again. Offsets and lengths in bytes."""
+
+    file: PositionedFile
+    header: bytes
+    tail_offset: int
+    tail_length: int
+
+    @property
+    def length(self) -> int:
+        return len(self.header) + self.tail_length
 
 
 class ImageStream:

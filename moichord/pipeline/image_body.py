@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from moichord.dicom import Changed, ImageStream, TaggedImage
-from moichord.pipeline.image_files import changed_while_sent, dressed, has_stamp_of, opened
+from moichord.dicom import Changed, ImageStream, PositionedFile, Streamed, TaggedImage
+from moichord.pipeline.image_files import as_planned, changed_while_sent, has_stamp_of, opened
+from moichord.pipeline.new_headers import NewHeaders
 from moichord.pipeline.wanted_tags import Tagging
 from moichord.sample import Image
 
@@ -26,7 +27,9 @@ class ImageBody:
     `on_sent` is told how many bytes of the image these are together. What it raises ends the request.
     """
 
-    def __init__(self, folder: Path, image: Image, tagging: Tagging, buffer: bytearray, on_sent: Sent) -> None:
+    def __init__(
+        self, folder: Path, image: Image, tagging: Tagging, buffer: bytearray, on_sent: Sent, headers: NewHeaders
+    ) -> None:
         self.image = image
         self.tail_digest: str | None = None
         """BLAKE3 of the untouched part as it was sent; None before all of it was."""
@@ -35,7 +38,8 @@ class ImageBody:
         self._buffer = buffer
         self._on_sent = on_sent
         self._files = ExitStack()
-        self._tagged: TaggedImage | None = None
+        self._headers = headers
+        self._tagged: Streamed | None = None
         self._stream: ImageStream | None = None
 
     def __enter__(self) -> Self:
@@ -48,7 +52,7 @@ class ImageBody:
     def length(self) -> int:
         return self.image.sent_length
 
-    def prepare(self) -> TaggedImage:
+    def prepare(self) -> Streamed:
         """Open the file, if it is not, and make sure that it gives what was planned."""
         if self._tagged is not None:
             return self._tagged
@@ -56,20 +60,21 @@ class ImageBody:
             file = files.enter_context(opened(self._folder, self.image.relative_path))
             if not has_stamp_of(file, self.image):
                 raise changed_while_sent(self.image.relative_path)
-            try:
-                tagged = dressed(file, self._tagging).image
-            except Changed as error:
-                raise changed_while_sent(self.image.relative_path) from error
-            if tagged.header_digest != self.image.header_digest:
-                raise changed_while_sent(self.image.relative_path)
+            tagged = self._headers.of(file, self.image) or self._made_anew(file)
             self._files = files.pop_all()
         self._tagged = tagged
         return tagged
 
+    def _made_anew(self, file: PositionedFile) -> TaggedImage:
+        try:
+            return as_planned(file, self.image, self._tagging)
+        except Changed as error:
+            raise changed_while_sent(self.image.relative_path) from error
+
     def open(self) -> Self:
         if self._stream is not None:
             self._stream.close()
-        self._stream = self.prepare().stream(self._buffer, aside=self.length >= ASIDE_FROM)
+        self._stream = ImageStream(self.prepare(), self._buffer, aside=self.length >= ASIDE_FROM)
         return self
 
     def read(self, size: int, /) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from moichord.pipeline.journal import Journal
 from moichord.sample import Image
 
-AHEAD = 4
+AHEAD = 16
 
 
 class Intents:

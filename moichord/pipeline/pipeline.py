@@ -15,6 +15,7 @@ from moichord.pipeline.archive_sample import archive_sample
 from moichord.pipeline.equipment import Equipment
 from moichord.pipeline.fetch_metadata import fetch_metadata
 from moichord.pipeline.journal import Journal
+from moichord.pipeline.new_headers import NewHeaders
 from moichord.pipeline.tag_images import tag_images
 from moichord.pipeline.trigger_analytics import trigger_analytics
 from moichord.pipeline.upload_images import upload_images
@@ -27,6 +28,8 @@ class Trip:
 
     `terms` is what a step that has begun goes by to its end, however often it is broken off and whatever is configured.
 
+    `headers` are those of the images that the plan of this turn has made; of an earlier turn there are none.
+
     `renewed` gives the equipment for the step that begins, which a reload may have changed since the one before.
     """
 
@@ -37,6 +40,7 @@ class Trip:
     terms: dict[Step, Any] = field(default_factory=dict)
     step: Step = Step.METADATA
     renewed: Callable[[], Equipment] | None = None
+    headers: NewHeaders = field(default_factory=NewHeaders)
 
 
 def run(trip: Trip, steps: Sequence[Step] = STEPS) -> None:
@@ -81,11 +85,12 @@ def _fetch_metadata(trip: Trip) -> tuple[Any, None]:
 
 def _tag_images(trip: Trip) -> tuple[Any, Sequence[Image]]:
     plan = tag_images(trip.journal, trip.equipment, trip.folder, trip.results[Step.METADATA])
+    trip.headers = plan.headers
     return plan.tagging.as_json(), plan.images
 
 
 def _upload_images(trip: Trip) -> tuple[Any, None]:
-    upload_images(trip.journal, trip.equipment, trip.folder, trip.results[Step.TAGS])
+    upload_images(trip.journal, trip.equipment, trip.folder, trip.results[Step.TAGS], trip.headers)
     return None, None
 
 

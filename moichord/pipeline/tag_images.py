@@ -21,6 +21,7 @@ from moichord.errors import Hold, SampleFailure
 from moichord.pipeline.equipment import Contents, Equipment, Patience
 from moichord.pipeline.image_files import as_received, dressed, opened
 from moichord.pipeline.journal import Journal
+from moichord.pipeline.new_headers import NewHeaders
 from moichord.pipeline.wanted_tags import Tagging, wanted_values
 from moichord.sample import Image, printable
 
@@ -36,6 +37,7 @@ class Plan:
 
     tagging: Tagging
     images: tuple[Image, ...]
+    headers: NewHeaders
 
 
 def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Mapping[str, Any]) -> Plan:
@@ -54,7 +56,8 @@ def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Map
         signed=equipment.tags.signed,
     )
     try:
-        plan = Plan(tagging, tuple(_planned(journal, equipment, folder, contents, tagging)))
+        headers = NewHeaders()
+        plan = Plan(tagging, tuple(_planned(journal, equipment, folder, contents, tagging, headers)), headers)
     except SampleFailure:
         # What a file is blamed for may be that somebody still writes to it.
         if equipment.look(folder).manifest == contents.manifest:
@@ -66,14 +69,19 @@ def tag_images(journal: Journal, equipment: Equipment, folder: Path, record: Map
 
 
 def _planned(
-    journal: Journal, equipment: Equipment, folder: Path, contents: Contents, tagging: Tagging
+    journal: Journal,
+    equipment: Equipment,
+    folder: Path,
+    contents: Contents,
+    tagging: Tagging,
+    headers: NewHeaders,
 ) -> Iterable[Image]:
     planned: list[Image] = []
     identities: list[Identity] = []
     for relative_path in contents.images:
         journal.check_stop()
         with opened(folder, relative_path) as file:
-            image, who = _plan(file, relative_path, tagging, equipment)
+            image, who = _plan(file, relative_path, tagging, equipment, headers)
         planned.append(image)
         identities.append(who)
     if not any(image.to_send for image in planned):
@@ -131,11 +139,14 @@ def _again(patience: Patience) -> float:
     return max(1.0, patience.settle_time / LOOKS_WHILE_SETTLING)
 
 
-def _plan(file: PositionedFile, relative_path: str, tagging: Tagging, equipment: Equipment) -> tuple[Image, Identity]:
+def _plan(
+    file: PositionedFile, relative_path: str, tagging: Tagging, equipment: Equipment, headers: NewHeaders
+) -> tuple[Image, Identity]:
     part10 = inspect(file)
     who = identity(file, part10, [find(keyword) for keyword in equipment.tags.consistent])
     carried = who.is_dicomdir or (not who.has_pixel_data and equipment.tags.non_image == "carry")
     new = as_received(file, part10) if carried else dressed(file, tagging, part10)
+    headers.keep(file, relative_path, new.image)
     file.require_unchanged()
     if who.problems and not who.is_dicomdir:
         raise SampleFailure(

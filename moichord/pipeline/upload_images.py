@@ -25,6 +25,7 @@ from moichord.pipeline.equipment import Equipment, names_of
 from moichord.pipeline.image_body import ImageBody, Sent
 from moichord.pipeline.intents import Intents
 from moichord.pipeline.journal import Journal
+from moichord.pipeline.new_headers import NewHeaders
 from moichord.pipeline.tag_images import STILL_WRITTEN
 from moichord.pipeline.upload_pool import Bench, Job, LaneEnded
 from moichord.pipeline.wanted_tags import Tagging
@@ -42,7 +43,9 @@ GRAVEST_FIRST: tuple[type[BaseException], ...] = (
 )
 
 
-def upload_images(journal: Journal, equipment: Equipment, folder: Path, tagging: Mapping[str, Any]) -> None:
+def upload_images(
+    journal: Journal, equipment: Equipment, folder: Path, tagging: Mapping[str, Any], headers: NewHeaders
+) -> None:
     """Return when every image is acknowledged; otherwise raise the gravest of what went wrong."""
     wanted = Tagging.from_json(tagging)
     images = journal.images()
@@ -54,7 +57,7 @@ def upload_images(journal: Journal, equipment: Equipment, folder: Path, tagging:
     parcels = [waiting] if waiting and equipment.uploader.takes_whole_samples else [[image] for image in waiting]
     short = sum(_length(parcel) < LONG_REQUEST for parcel in parcels)
     intents = Intents(journal, parcels, short)
-    jobs: list[Job] = [_job(journal, equipment, folder, wanted, intents, *one) for one in enumerate(parcels)]
+    jobs: list[Job] = [_job(journal, equipment, folder, wanted, headers, intents, *one) for one in enumerate(parcels)]
     try:
         _send_all(journal, equipment, jobs, short)
     finally:
@@ -112,6 +115,7 @@ def _job(
     equipment: Equipment,
     folder: Path,
     tagging: Tagging,
+    headers: NewHeaders,
     intents: Intents,
     number: int,
     images: Sequence[Image],
@@ -119,7 +123,9 @@ def _job(
     def send(bench: Bench) -> None:
         with ExitStack() as opened:
             bodies = [
-                opened.enter_context(ImageBody(folder, image, tagging, bench.buffer, _told(journal, equipment, image)))
+                opened.enter_context(
+                    ImageBody(folder, image, tagging, bench.buffer, _told(journal, equipment, image), headers)
+                )
                 for image in images
             ]
             # Of several the others are opened one after the other, as they are sent.

@@ -61,7 +61,7 @@ def test_a_request_that_overtakes_another_is_not_intended_twice() -> None:
 
 def test_what_did_not_begin_is_taken_back() -> None:
     journal = Noted()
-    ahead = intents(journal, AHEAD)
+    ahead = intents(journal, 4)
     ahead.require(0)
     ahead.require(2)
     ahead.take_back()
