@@ -58,7 +58,7 @@ def retry(entrance: Entrance, samples: tuple[str, ...], every: bool, from_step: 
 
 
 def _all_failed(state: OpenState) -> list[str]:
-    return [submission.sample_id for submission in state.standing().attention]
+    return [submission.sample_id for submission in state.standing(most=0).attention]
 
 
 def _retry(state: OpenState, sample: str, step: Step | None) -> str:

@@ -112,8 +112,8 @@ class Entrance:
         finally:
             database.close()
 
-    def standing(self, most: int) -> "Standing":
-        """Everything at this moment, with `most` of the samples in work. Raises what `state` raises.
+    def standing(self, most: int | None = None) -> "Standing":
+        """Everything at this moment; with `most`, no more of the samples in work. Raises what `state` raises.
 
         Both the configuration and the state are read without what takes longer to load than to use; what is wrong with
         them the usual way finds out.

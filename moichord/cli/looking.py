@@ -36,31 +36,28 @@ def status(entrance: Entrance, sample: str | None, watch: bool, as_json: bool) -
         raise click.UsageError("--watch draws, for people: give it no --json.")
     if watch and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal.")
-    if sample is None and not watch and not as_json:
-        _overview_drawn(entrance)
+    if sample is None and not watch:
+        _overview(entrance, as_json=as_json)
         return
     with entrance.state() as state:
-        if watch and sample is not None:
-            _watch_one(entrance, state, sample)
-        elif watch:
+        if sample is None:
             _watch(entrance, state)
-        elif sample is None:
-            _overview_in_json(state)
+        elif watch:
+            _watch_one(entrance, state, sample)
         else:
             _one(entrance, state, sample, as_json=as_json)
 
 
-def _overview_drawn(entrance: Entrance) -> None:
-    from moichord.status import terminal
+def _overview(entrance: Entrance, *, as_json: bool) -> None:
+    if as_json:
+        from moichord.status import report
 
-    console = entrance.console()
-    console.print(terminal.draw(entrance.standing(terminal.ROWS), console, most=terminal.ROWS))
+        print_json(report.overview_report(entrance.standing()))
+    else:
+        from moichord.status import terminal
 
-
-def _overview_in_json(state: OpenState) -> None:
-    from moichord.status import report
-
-    print_json(report.overview_report(state.standing()))
+        console = entrance.console()
+        console.print(terminal.draw(entrance.standing(terminal.ROWS), console, most=terminal.ROWS))
 
 
 def _watch(entrance: Entrance, state: OpenState) -> None:

@@ -7,16 +7,18 @@ Times are ISO 8601 in UTC, sizes in bytes; what is not known is null.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moichord import __version__
 from moichord.outage import Circuit
 from moichord.queue.glance import Progress
-from moichord.queue.views import Detail
 from moichord.receipt import image_figures, iso, step_figures
 from moichord.sample import STEPS, Arrival, Event, Image, Submission, printable
 from moichord.status.sentences import Sentence, plain_state, sentences, share_sent
 from moichord.status.standing import Standing
+
+if TYPE_CHECKING:
+    from moichord.queue.views import Detail
 
 VERSION = 1
 
@@ -45,7 +47,7 @@ def overview_report(standing: Standing) -> dict[str, Any]:
     }
 
 
-def sample_report(detail: Detail, others: Iterable[Submission], standing: Standing) -> dict[str, Any]:
+def sample_report(detail: "Detail", others: Iterable[Submission], standing: Standing) -> dict[str, Any]:
     """What `status SAMPLE --json` prints: one submission, and in short the sample's others."""
     return {
         **_head(standing.at),
