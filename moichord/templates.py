@@ -76,6 +76,11 @@ class Template:
         return "".join(part if isinstance(part, str) else _fill(part, values) for part in self.parts)
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether it has no gaps: the same text for every sample."""
+        return all(isinstance(part, str) for part in self.parts)
+
+    @property
     def lone_member(self) -> Gap | None:
         """The gap, if the text is nothing but one field of the reply, such as `{metadata[test_type]}`."""
         match self.parts:

@@ -81,6 +81,7 @@ def _endpoint(api: Api, block: Metadata | Upload | Analytics, deadlines: Deadlin
         headers={} if block.key is None else {block.key_header: block.key.reveal()},
         tls=Tls(*(None if path is None else str(path) for path in _pem_files(block))),
         proxy=block.proxy,
+        private=block.private_words(),
     )
 
 

@@ -25,6 +25,7 @@ from moichord.apis.bandwidth import Bandwidth
 from moichord.apis.bodies import Body, BodyFailed, BytesBody, Outgoing, Progress
 from moichord.apis.exchange import Exchange
 from moichord.apis.faults import fault_of
+from moichord.apis.masking import Mask
 from moichord.apis.transport import BoundedAdapter
 from moichord.clock import Clock, SystemClock
 from moichord.errors import ApiFailure, ApiTransient, ConfigurationInvalid, Stopped
@@ -60,7 +61,8 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One API: where it is and how it is asked. `headers` include the one that carries the key."""
+    """One API: where it is and how it is asked. `headers` are those that carry the key; `private` are further words
+    that must not be kept when a refusal quotes them."""
 
     api: Api
     url: str = field(repr=False)
@@ -70,6 +72,7 @@ class Endpoint:
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: Tls = Tls()
     proxy: str | None = field(default=None, repr=False)
+    private: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def shown(self) -> str:
@@ -80,7 +83,7 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the server answered. `headers` are found whatever their case; `content` is at most 4 MiB of the reply,
-    `cut` if there was more; `elapsed` is in seconds, sending included.
+    without the key if that is quoted in it, `cut` if there was more; `elapsed` is in seconds, sending included.
     """
 
     status: int
@@ -114,6 +117,8 @@ class Client:
         self._session = session(pool_size)
         weakref.finalize(self, self._session.close)
         self._options = _options(endpoint)
+        self._keys = Mask(endpoint.headers.values())
+        self._private = Mask((*endpoint.headers.values(), *endpoint.private))
         self._lock = threading.Lock()
         self._under_way: set[Exchange] = set()
         self._stopped = False
@@ -204,10 +209,12 @@ class Client:
                 raise Stopped("stopping: the request was given up", maybe_done=exchange.began) from failed
             raise self._failure(failed, exchange) from failed
         else:
+            # What is a good answer is used: nothing but a key may be missing in it.
+            masked = self._keys if response.status_code < 300 else self._private
             return Answer(
                 status=response.status_code,
                 headers=response.headers,
-                content=content[:LARGEST_REPLY],
+                content=masked(content[:LARGEST_REPLY]),
                 cut=len(content) > LARGEST_REPLY,
                 elapsed=self.clock.monotonic() - started,
             )

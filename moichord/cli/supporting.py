@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 LOG_BYTES = 2**20
 EVENTS = 1000
 DETAILS = 100
-JOURNAL = ("journalctl", "--unit=moichord", "--lines=5000", "--no-pager", "--output=short-iso")
+JOURNAL = (
+    *("journalctl", "--unit=moichord", "--unit=moichord@*"),
+    *("--lines=5000", "--quiet", "--no-pager", "--output=short-iso"),
+)
+NO_JOURNAL = (
+    "there is no log file, and this user may not read the journal, or it says nothing of moichord: run the command "
+    "with sudo, or as a member of the group systemd-journal"
+)
 JOURNAL_SECONDS = 20.0
 
 
@@ -67,7 +74,9 @@ def _configuration(entrance: Entrance, hide: set[str]) -> str:
 
 
 def _log(entrance: Entrance) -> str:
-    """The newest of the log: of its file if there is one, else of the journal."""
+    """The newest of the log: of its file if there is one, else of the journal. Raises NotGathered."""
+    from moichord.status.support import NotGathered
+
     state = entrance.whereabouts().state
     files = [state.with_name(f"{state.name}.log")]
     try:
@@ -80,7 +89,9 @@ def _log(entrance: Entrance) -> str:
             with file.open("rb") as stream:
                 stream.seek(max(0, file.stat().st_size - LOG_BYTES))
                 return stream.read(LOG_BYTES).decode("utf-8", "backslashreplace")
-    told = subprocess.run(JOURNAL, capture_output=True, timeout=JOURNAL_SECONDS, check=True)
+    told = subprocess.run(JOURNAL, capture_output=True, timeout=JOURNAL_SECONDS, check=False)
+    if told.returncode or not told.stdout.strip():
+        raise NotGathered(NO_JOURNAL)
     return told.stdout[-LOG_BYTES:].decode("utf-8", "backslashreplace")
 
 

@@ -7,7 +7,7 @@ how a request is made. Errors: pydantic's.
 import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from moichord.config import values as kinds
 from moichord.config.block import Block, Impossible, entry
@@ -16,6 +16,8 @@ from moichord.templates import Template
 KEY = "Its key, as {file: PATH}, {credential: NAME} (of systemd) or {env: NAME}. null: it needs none."
 TIMEOUT = "How long a request may take."
 TLS = "For https: null is the usual authorities, and no certificate of our own."
+SHORTEST = 8
+"""What is shorter is no secret, but a word of many a line."""
 _STUDIES = re.compile(r"/studies(/[^/]+)?/?$")
 _OF_ONE_PROTOCOL = {"content_type": "raw", "fields": "multipart", "file_field": "multipart"}
 PROXY = "http://HOST:PORT of a proxy. null: none; the environment's proxies are never used."
@@ -61,7 +63,23 @@ class Tls(Block):
             yield ("client_key",), "needs client_cert beside it"
 
 
-class Metadata(Block):
+class Call(Block):
+    """One API, as far as all three are alike."""
+
+    def private_words(self) -> tuple[str, ...]:
+        """What may let somebody in besides the key: parameters, fixed headers and fields, a proxy's password."""
+        found: list[str] = []
+        for name in ("url", "list_url"):
+            found += (value for _, value in parse_qsl(urlsplit(getattr(self, name, None) or "").query))
+        for name in ("headers", "params", "fields"):
+            texts: Mapping[str, Template] = getattr(self, name, {})
+            found += (one.text for one in texts.values() if one.is_fixed)
+        password = urlsplit(getattr(self, "proxy", None) or "").password
+        found += [] if password is None else [password, unquote(password)]
+        return tuple(dict.fromkeys(one for one in found if len(one) >= SHORTEST))
+
+
+class Metadata(Call):
     """The API that knows what belongs to a sample ID."""
 
     url: kinds.Url = entry(..., "Its address.", example="${MD_URL}")
@@ -108,7 +126,7 @@ class Success(Block):
     )
 
 
-class Upload(Block):
+class Upload(Call):
     """The image server."""
 
     url: kinds.Url = entry(..., "Its address.", example="${U_URL}")
@@ -159,7 +177,7 @@ class Upload(Block):
             yield ("success",), "does nothing with protocol: stow-rs, where the server's answer names each stored image"
 
 
-class Analytics(Block):
+class Analytics(Call):
     """The API that is triggered once all images of a sample are stored."""
 
     enabled: bool = entry(True, "false: the sample is done when its images are stored.")

@@ -195,8 +195,9 @@ class Settings(Whereabouts):
     notify: Notify = entry({}, "What people are told without looking.")
 
     def secrets(self) -> tuple[str, ...]:
-        """What must never be written to a log: every key, the password of every proxy, whom messages go to."""
+        """What must never be written to a log: keys, what else lets somebody in at a server, whom messages go to."""
         apis = (self.metadata, self.upload, self.analytics)
         keys = (api.key.reveal() for api in apis if api.key is not None)
         passwords = (urlsplit(api.proxy).password for api in apis if api.proxy is not None)
-        return tuple(dict.fromkeys(filter(None, (*keys, *passwords, *self.notify.secrets()))))
+        private = (word for api in apis for word in api.private_words())
+        return tuple(dict.fromkeys(filter(None, (*keys, *passwords, *private, *self.notify.secrets()))))

@@ -2,6 +2,7 @@
 
     formats     one record as words: console, JSON, for the journal
     redaction   secrets are masked, in tracebacks too
+    tracebacks  where it broke, without what the error quotes
     journal     the journal of systemd, with fields
     file        a file that is rotated
     recent      the newest lines of each sample, in memory

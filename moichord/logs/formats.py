@@ -7,7 +7,9 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from types import TracebackType
 
+from moichord.logs.tracebacks import traceback_text
 from moichord.sample import printable
 
 FIRST_FIELDS = ("sample", "submission", "step", "try")
@@ -15,6 +17,7 @@ OF_EVERY_RECORD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "a
 COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
 NO_COLOUR = "\x1b[0m"
 INFORMATIONAL = 6
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 class PlainFormatter(logging.Formatter):
@@ -29,8 +32,9 @@ class PlainFormatter(logging.Formatter):
         return " ".join(words)
 
     def _traceback(self, record: logging.LogRecord) -> Iterator[str]:
-        if record.exc_info:
-            text = self.formatException(record.exc_info)
+        error = record.exc_info and record.exc_info[1]
+        if error:
+            text = traceback_text(error)
             yield from (f"    {printable(line)}" for line in text.splitlines())
 
 
@@ -62,7 +66,11 @@ def json_formatter() -> logging.Formatter:
     """One JSON object a line, time in UTC."""
     from pythonjsonlogger.json import JsonFormatter
 
-    formatter = JsonFormatter(
+    class Formatter(JsonFormatter):
+        def formatException(self, ei: ExcInfo) -> str:  # logging's own name
+            return "" if ei[1] is None else traceback_text(ei[1])
+
+    formatter = Formatter(
         "%(asctime)s %(levelname)s %(name)s %(message)s",
         rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
         datefmt="%Y-%m-%dT%H:%M:%SZ",

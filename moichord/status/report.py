@@ -1,7 +1,7 @@
 """The state as JSON, version 1: what `--json` prints and programs may rely on.
 
-Owns that schema: keys are added, never renamed or removed within a version. It holds no values of patients (tags,
-replies). It must not know who reads it. No error leaves it. Pure.
+Owns that schema: keys are added, never renamed or removed within a version. It holds no tags and no replies, but
+what a reason quotes of them. It must not know who reads it. No error leaves it. Pure.
 
 Times are ISO 8601 in UTC, sizes in bytes; what is not known is null.
 """

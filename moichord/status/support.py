@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from moichord import __version__
-from moichord.errors import UsageRefused
+from moichord.errors import MoichordError, UsageRefused
 from moichord.logs import Redaction
 from moichord.queue.views import Detail
 from moichord.receipt import iso
@@ -39,6 +39,10 @@ history.json         the newest changes, without their texts
 log.txt              the newest lines of the log
 metrics.txt          what /metrics serves
 """
+
+
+class NotGathered(MoichordError):
+    """A part cannot be had; its text names no sample, and may stand in the file."""
 
 
 def versions() -> Mapping[str, Any]:
@@ -131,7 +135,8 @@ def gathered(parts: Mapping[str, Callable[[], str]], failures: tuple[type[Except
         try:
             found[name] = part()
         except failures as error:
-            problems.append(f"{name}: {type(error).__name__}")
+            why = error.problem if isinstance(error, NotGathered) else type(error).__name__
+            problems.append(f"{name}: {why}")
     return {**found, "problems.txt": "\n".join(problems) + "\n"}
 
 

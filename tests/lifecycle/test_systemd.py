@@ -4,6 +4,7 @@ The tests of this module share one machine and follow one another as an administ
 start, use, disturb, upgrade, uninstall.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ UNIT = "moichord.service"
 QUICK_API, SLOW_API = 8080, 8081
 SLOW = "1s"
 IMAGES = 6
-MADE = ("DROPPED", "KILLED", "RELOADED", "DRAINED", "NORTH", "SOUTH", "BEFORE", "AFTER", "ENCRYPTED")
+MADE = ("DROPPED", "SHOWN", "KILLED", "RELOADED", "DRAINED", "NORTH", "SOUTH", "BEFORE", "AFTER", "ENCRYPTED")
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +162,35 @@ def test_a_dropped_sample_is_done_and_belongs_to_the_group(service: Installation
     assert owner_of(machine, "/srv/moichord/done/DROPPED").startswith(("moichord:moichord", "technician:moichord"))
     assert "DROPPED" in service.moichord("history").stdout
     machine.wait_for(lambda: log_of(machine, "SAMPLE=DROPPED"), "its log")
+
+
+def test_its_page_and_the_pictures_on_it_come_from_inside_the_hardening(
+    service: Installation, machine: Machine
+) -> None:
+    service.drop("SHOWN")
+    service.wait_until_done("SHOWN")
+    page = "http://127.0.0.1:8642"
+    shown = machine.wait_for(lambda: re.search(r"/samples/([0-9a-f-]{36})", asked(machine, f"{page}/?q=SHOWN")), "it")
+    kind = machine.wait_for(lambda: asked(machine, f"{page}/pictures/{shown[1]}").partition("\n")[0], "a picture")
+    assert kind == "image/jpeg"
+    assert "moichord_info{" in asked(machine, f"{page}/metrics")
+    assert "MemoryDenyWriteExecute=yes" in machine.says("systemctl", "cat", UNIT)
+
+
+def test_the_support_file_has_the_journal_of_the_service(service: Installation, machine: Machine) -> None:
+    machine.wait_for(lambda: log_of(machine, "SAMPLE=SHOWN"), "its log")
+    machine.run("moichord", "-c", "/etc/moichord/config.yaml", "support", "/root/support.zip")
+    assert owner_of(machine, "/root/support.zip") == "root:root 600"
+    assert "sample=SHOWN" in part_of(machine, "/root/support.zip", "log.txt")
+    assert part_of(machine, "/root/support.zip", "problems.txt").strip() == ""
+
+
+def test_who_may_not_read_the_journal_is_told_so_in_the_support_file(service: Installation, machine: Machine) -> None:
+    assert service.moichord("support", "/var/lib/moichord/support.zip").returncode == 0
+    said = part_of(machine, "/var/lib/moichord/support.zip", "problems.txt")
+    assert "log.txt" in said
+    assert "journal" in said
+    assert "SHOWN" in part_of(machine, "/var/lib/moichord/support.zip", "states.json")
 
 
 def test_the_keys_are_the_services_alone(service: Installation, machine: Machine) -> None:
@@ -388,6 +418,21 @@ def schema_version(machine: Machine, version: int) -> None:
 
 def log_of(machine: Machine, *fields: str) -> str:
     return machine.says("journalctl", "-o", "cat", "-u", UNIT, *fields)
+
+
+def asked(machine: Machine, address: str) -> str:
+    """What is answered there: its kind, and then, if it is a text, the text."""
+    program = (
+        "import sys, urllib.request; answer = urllib.request.urlopen(sys.argv[1], timeout=20); "
+        "kind = answer.headers.get_content_type(); print(kind); "
+        "print(answer.read().decode() if kind.startswith('text/') else '')"
+    )
+    return machine.says("/opt/moichord/current/bin/python", "-c", program, address)
+
+
+def part_of(machine: Machine, archive: str, name: str) -> str:
+    program = "import sys, zipfile; print(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]).decode())"
+    return machine.run("/opt/moichord/current/bin/python", "-c", program, archive, name).stdout
 
 
 def apis_of(service: Installation) -> dict[str, str]:

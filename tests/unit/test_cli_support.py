@@ -1,6 +1,7 @@
 """The support file: what is in it, and what must not be, wherever it is planted."""
 
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,3 +144,36 @@ def test_what_a_configuration_hides_is_known_even_if_it_is_wrong() -> None:
     found = hidden(text, {"THE_KEY": "the-key"})
     assert {"the-key", "pass word", "hook/abcdef", "tttt", "plain-text", "header-value"} <= found
     assert "POST" not in found
+
+
+@pytest.mark.parametrize("script", ["exit 1", "exit 0", "echo 'No journal files were opened' >&2; exit 1"])
+def test_without_a_log_file_a_journal_that_says_nothing_is_explained(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    configure(lab)
+    beside_a_journal(lab, tmp_path, monkeypatch, script)
+    assert main(["support", "help.zip"]) == 0
+    parts = whole(Path("help.zip"))
+    assert "log.txt" not in parts
+    assert "run the command with sudo" in parts["problems.txt"]
+
+
+def test_without_a_log_file_it_has_the_journal_masked(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(lab)
+    beside_a_journal(lab, tmp_path, monkeypatch, f'echo "$@ {SECRET} {PATIENT}"')
+    assert main(["support", "help.zip"]) == 0
+    log = whole(Path("help.zip"))["log.txt"]
+    assert log.startswith("--unit=moichord --unit=moichord@*")
+    assert SECRET not in log
+    assert PATIENT not in log
+
+
+def beside_a_journal(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    (lab.state.parent / "state.db.log").unlink()
+    command = tmp_path / "bin" / "journalctl"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")

@@ -10,6 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from moichord import logs
+from moichord.errors import ApiRefusal, SampleFailure
+from moichord.sample import Api
 
 log = logging.getLogger("moichord.test")
 
@@ -59,8 +61,8 @@ def test_a_name_cannot_forge_a_line(format: str) -> None:
 def test_a_secret_is_masked_in_messages_fields_and_tracebacks(format: str, secret: str) -> None:
     stream = written(format, (secret,))
     try:
-        raise ValueError("cause " + secret) from KeyError(secret)
-    except ValueError as error:
+        raise AttributeError("cause " + secret) from NameError(secret)
+    except AttributeError as error:
         log.exception("failed with %s", error, extra={"header": secret, "shape": {"key": secret}})
     log.info("to http://host/?key=%s", quote(secret))
     text = stream.getvalue()
@@ -72,12 +74,38 @@ def test_a_secret_is_masked_in_messages_fields_and_tracebacks(format: str, secre
 def test_a_traceback_follows_its_line_with_its_control_characters_escaped() -> None:
     stream = written()
     try:
-        raise ValueError("a\x1bb")
-    except ValueError:
+        raise AttributeError("a\x1bb")
+    except AttributeError:
         log.exception("crashed")
     lines = stream.getvalue().splitlines()
     assert lines[0].endswith("crashed")
-    assert lines[-1] == "    ValueError: a\\x1bb"
+    assert lines[-1] == "    AttributeError: a\\x1bb"
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyError("Rex"), "KeyError (its text is not logged: it may quote a patient)"),
+        (ValueError("invalid literal: 'Rex'"), "ValueError (its text is not logged"),
+        (SampleFailure("PatientName is Rex", brief="two patients"), "SampleFailure: two patients"),
+        (ApiRefusal("It refused (400).", api=Api.UPLOAD, detail="Rex"), "ApiRefusal: It refused (400)."),
+        (FileNotFoundError(2, "No such file or directory", "Rex.dcm"), "[Errno 2] No such file or directory"),
+        (AttributeError("'int' object has no attribute 'x'"), "AttributeError: 'int' object has no attribute 'x'"),
+    ],
+)
+def test_a_traceback_says_where_and_what_kind_but_quotes_no_value(format: str, error: Exception, told: str) -> None:
+    stream, quoted = written(format), "Rex"
+    try:
+        raise error from LookupError(quoted)
+    except Exception:
+        log.exception("crashed")
+    text = json.loads(stream.getvalue())["exc_info"] if format == "json" else stream.getvalue()
+    assert told in text
+    assert "in test_a_traceback_says_where" in text
+    assert "LookupError (its text" in text
+    assert "direct cause" in text
+    assert "Rex" not in text
 
 
 def test_a_terminal_gets_colours_and_a_pipe_gets_none() -> None:

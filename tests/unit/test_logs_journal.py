@@ -83,13 +83,13 @@ def test_levels_become_the_priorities_of_syslog(
 def test_a_traceback_is_one_entry_of_several_lines(address: Path, journal: socket.socket) -> None:
     to(address)
     try:
-        raise ValueError("torn\x1b")
-    except ValueError:
+        raise AttributeError("torn\x1b")
+    except AttributeError:
         log.exception("crashed", extra={"sample": "A1"})
     heard = entry(journal)
     lines = heard["MESSAGE"].splitlines()
     assert lines[0] == "crashed sample=A1"
-    assert lines[-1] == "    ValueError: torn\\x1b"
+    assert lines[-1] == "    AttributeError: torn\\x1b"
     assert heard["SAMPLE"] == "A1"
 
 

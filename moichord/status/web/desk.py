@@ -54,8 +54,9 @@ class Desk:
 
     def rows(self, about: Iterable[Submission] = ()) -> Rows:
         """What makes lines out of samples, these among them, as things stand."""
-        standing, may_ask = self.standing(about), not self.settings().read_only
-        return Rows(standing, self.listings.asked(), self.present.seconds_for, may_ask=may_ask)
+        standing, web = self.standing(about), self.settings()
+        asked, pace = self.listings.asked(), self.present.seconds_for
+        return Rows(standing, asked, pace, may_ask=not web.read_only, patient_data=web.show_patient_data)
 
     def page(self, request: Request, template: str, content: Mapping[str, Any], status: int = 200) -> Response:
         """One page, with what all of them need."""

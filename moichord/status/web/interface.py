@@ -8,6 +8,7 @@ cannot be read; Starlette's HTTPException for what is not there.
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -19,11 +20,13 @@ from moichord.status.metrics import CONTENT_TYPE
 from moichord.status.readiness import reasons
 from moichord.status.report import overview_report, sample_report
 from moichord.status.standing import disks
+from moichord.status.veil import veiled
 from moichord.status.web.ascii_json import AsciiJson
 from moichord.status.web.desk import Desk
 from moichord.status.web.pages import LONGEST_SEARCH, Leaf, found, page_of
 
 ROWS = 100
+SENTENCES = frozenset({"reason", "last_problem", "text"})
 
 
 class Interface:
@@ -53,15 +56,18 @@ class Interface:
             for one in listing.submissions
         ]
         report["listing"] = {"page": leaf.page, "pages": leaf.pages, "total": leaf.total, "submissions": found_here}
-        return AsciiJson(report)
+        return AsciiJson(self._shown(report))
 
     def sample(self, request: Request) -> Response:
         """What `status SAMPLE --json` prints."""
         submission = found(self._desk, request.path_params["uuid"])
         others = self._desk.views.submissions_of(submission.sample_id)
-        return AsciiJson(
-            sample_report(self._desk.views.detail(submission.uuid), others, self._desk.standing([submission]))
-        )
+        standing = self._desk.standing([submission])
+        return AsciiJson(self._shown(sample_report(self._desk.views.detail(submission.uuid), others, standing)))
+
+    def _shown(self, report: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The report; without leave, without what its sentences quote of images and servers."""
+        return report if self._desk.settings().show_patient_data else _quoting_nothing(report)
 
     def metrics(self, _request: Request) -> Response:
         """How it stands, for Prometheus."""
@@ -83,3 +89,11 @@ class Interface:
         except StateUnwritable:
             return [*hindrances, "the state cannot be read"]
         return reasons(hindrances, standing.outages, standing.overview.paused_at, standing.at)
+
+
+def _quoting_nothing(value: Any, key: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {name: _quoting_nothing(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_quoting_nothing(inner) for inner in value]
+    return veiled(value) if key in SENTENCES and isinstance(value, str) else value

@@ -132,7 +132,7 @@ class Pages:
             "steps": story.steps_told(detail, now, patient_data=web.show_patient_data),
             "images": story.images_told(some, patient_data=web.show_patient_data),
             "leaf": Leaf.of(page, len(detail.images), IMAGES),
-            "events": story.events_told(detail.events, now),
+            "events": story.events_told(detail.events, now, patient_data=web.show_patient_data),
             "has_ended": detail.submission.state in FINISHED,
             "patient_data": web.show_patient_data,
             "number": desk.present.number,

@@ -16,6 +16,7 @@ from moichord.status.line import sent_now
 from moichord.status.phrases import ago, count, duration, moment, size
 from moichord.status.sentences import goes_on, holding_api, plain_state, share_sent
 from moichord.status.standing import Standing
+from moichord.status.veil import veiled
 
 TONES: Mapping[State, str] = {
     State.RECEIVING: "news",
@@ -77,11 +78,13 @@ class Rows:
         seconds_for: Callable[[int], float | None],
         *,
         may_ask: bool,
+        patient_data: bool,
     ) -> None:
         self._standing = standing
         self._asked = asked
         self._seconds_for = seconds_for
         self._may_ask = may_ask
+        self._patient_data = patient_data
         self._needing = {one.uuid for one in standing.attention}
         self._sent = sent_now(standing)
 
@@ -118,12 +121,15 @@ class Rows:
             tone="quiet" if gone or asked else TONES[submission.state],
             when=moment_of(submission.finished_at or submission.taken_at, now),
             held=f"{count(submission.image_count, 'image')}, {size(submission.size)}",
-            why=_printable(self._why(submission)),
+            why=_printable(self._shown(self._why(submission))),
             then=_printable(self._then(submission)),
             bar=self._bar(submission),
             can_retry=self._may_ask and asked is None and submission.uuid in self._needing and not submission.is_lost,
             can_cancel=self._may_ask and asked is None and is_cancellable(submission),
         )
+
+    def _shown(self, text: str | None) -> str | None:
+        return text if text is None or self._patient_data else veiled(text)
 
     def _why(self, submission: Submission) -> str | None:
         """Why it waits or ended so, unless the banner says it already."""

@@ -13,6 +13,7 @@ from moichord.queue.views import Detail
 from moichord.receipt import receipt
 from moichord.sample import FINISHED, STEPS, Event, Image, Step, StepRecord, Submission, printable
 from moichord.status.phrases import count, duration, moment, size
+from moichord.status.veil import veiled
 from moichord.status.web.rows import TONES, Moment, moment_of
 
 KEPT_BACK = "hidden (web.show_patient_data)"
@@ -85,7 +86,7 @@ def _step(step: Step, record: StepRecord | None, submission: Submission, now: fl
         if record.started_at is not None and record.finished_at is not None:
             took = duration(record.finished_at - record.started_at)
         tries = _tries(record)
-        problem = None if record.last_problem is None else printable(record.last_problem)
+        problem = None if record.last_problem is None else printable(shown_text(record.last_problem, patient_data))
         reply = _reply(record.result, patient_data=patient_data) if step in {Step.METADATA, Step.ANALYTICS} else None
     return StepTold(str(step), _STEP[step], kind, _SIGNS[kind], began, took, tries, problem, reply)
 
@@ -165,19 +166,25 @@ def _reply(content: Any, *, status: int | None = None, patient_data: bool) -> st
     return f"{head}{cut}".strip()
 
 
-def events_told(events: Iterable[Event], now: float) -> list[EventTold]:
+def events_told(events: Iterable[Event], now: float, *, patient_data: bool) -> list[EventTold]:
     """What happened, newest first."""
-    return [_event(event, now) for event in reversed(list(events))]
+    return [_event(event, now, patient_data) for event in reversed(list(events))]
 
 
-def _event(event: Event, now: float) -> EventTold:
+def shown_text(text: str, patient_data: bool) -> str:
+    """A reason or the like; without leave, without what it quotes."""
+    return text if patient_data else veiled(text)
+
+
+def _event(event: Event, now: float, patient_data: bool) -> EventTold:
     when = moment_of(event.at, now)
     exact = Moment(moment(event.at, now, seconds=True), when.exact, event.at)
     state = "" if event.state is None else str(event.state)
     tone = "quiet" if event.state is None else TONES[event.state]
     until = event.detail.get("until")
     then = f" Next try at {moment(until, event.at, seconds=True)}." if isinstance(until, float | int) else ""
-    text = printable(event.text).removeprefix(state).removeprefix(", ") if state else printable(event.text)
+    said = printable(shown_text(event.text, patient_data))
+    text = said.removeprefix(state).removeprefix(", ") if state else said
     return EventTold(exact, state, tone, f"{text}{then}")
 
 
@@ -200,7 +207,13 @@ def _without_patient_data(whole: Mapping[str, Any]) -> dict[str, Any]:
         }
         for image in whole["images"]
     ]
-    return {**whole, **hidden, "images": images}
+    steps = [{**step, "last_problem": _quoting_nothing(step["last_problem"])} for step in whole["steps"]]
+    reason = _quoting_nothing(whole["reason"])
+    return {**whole, **hidden, "reason": reason, "steps": steps, "images": images}
+
+
+def _quoting_nothing(text: str | None) -> str | None:
+    return None if text is None else veiled(text)
 
 
 def _veiled(value: Any) -> str | None:
