@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from blake3 import blake3
@@ -33,6 +33,7 @@ from moichord.dicom.streaming import BLOCK, ImageStream, fill
 
 IMPLEMENTATION_CLASS_UID = b"2.25.302558041326489229563046402843279713121"
 IMPLEMENTATION_VERSION_NAME = b"MOICHORD_1"
+PIECE = 64 * BLOCK
 _GROUP_LENGTH = 0x00020000
 _LENGTH_TO_END = 0x00080001
 _IMPLEMENTATION = {
@@ -42,6 +43,10 @@ _IMPLEMENTATION = {
     0x00020013: encode_element(0x00020013, "SH", IMPLEMENTATION_VERSION_NAME, EXPLICIT_LITTLE),
 }
 _NOT_SUPPORTED = frozenset([errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF])
+
+
+def _nothing() -> None:
+    """Whoever copies does not want to be asked."""
 
 
 class TaggedImage:
@@ -83,16 +88,21 @@ class TaggedImage:
         """
         return ImageStream(self, buffer, aside=aside)
 
-    def write_to(self, out: BinaryIO) -> None:
-        """Write the whole image at the position of `out`; the tail is copied inside the kernel where it can be."""
+    def write_to(self, out: BinaryIO, after_each_piece: Callable[[], None] = _nothing) -> None:
+        """Write the whole image at the position of `out`; the tail is copied inside the kernel where it can be.
+
+        `after_each_piece` is called from time to time, at the latest after PIECE bytes: what it raises ends the copy.
+        """
         out.write(self.header)
-        copied = self._copy_in_kernel(out)
+        copied = self._copy_in_kernel(out, after_each_piece)
         buffer = memoryview(bytearray(min(BLOCK, self.tail_length - copied)))
         while copied < self.tail_length:
             part = buffer[: min(len(buffer), self.tail_length - copied)]
             fill(self.file, self.tail_offset + copied, part)
             out.write(part)
             copied += len(part)
+            if copied % PIECE < len(part):
+                after_each_piece()
         self.file.require_unchanged()
 
     def sha256(self, buffer: bytearray | None = None) -> str:
@@ -108,7 +118,7 @@ class TaggedImage:
             return bytes(128), ("the TIFF header in the preamble was zeroed, since the pixels have moved",)
         return _read(self.file, 0, 128), ()
 
-    def _copy_in_kernel(self, out: BinaryIO) -> int:
+    def _copy_in_kernel(self, out: BinaryIO, after_each_piece: Callable[[], None]) -> int:
         """Bytes of the tail that copy_file_range took over (a reflink where the file system can); 0 if it cannot."""
         copy = getattr(os, "copy_file_range", None)
         if copy is None or not hasattr(out, "fileno"):
@@ -120,10 +130,11 @@ class TaggedImage:
             start = out.tell()
             source = self.file.file.fileno()
             while copied < self.tail_length:
-                count = copy(source, target, self.tail_length - copied, self.tail_offset + copied)
+                count = copy(source, target, min(PIECE, self.tail_length - copied), self.tail_offset + copied)
                 if count == 0:
                     break
                 copied += count
+                after_each_piece()
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED and error.errno is not None:
                 raise

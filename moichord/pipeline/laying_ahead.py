@@ -32,6 +32,10 @@ SLOW_REQUEST = 2.0
 BLOCK = 1024 * 1024
 
 
+class Dropped(Exception):
+    """Nobody wants the draft any more."""
+
+
 class Draft:
     """One image in its new form, beside the one that was received. One thread makes it, another uses or drops it.
 
@@ -55,7 +59,7 @@ class Draft:
 
     def lay(self) -> None:
         """Lay it, all on the disk; or nothing, if that cannot be done or is not wanted any more."""
-        with suppress(OSError, MoichordError), opened(self.folder, self.image.relative_path) as file:
+        with suppress(OSError, MoichordError, Dropped), opened(self.folder, self.image.relative_path) as file:
             tagged = as_planned(file, self.image, self._tagging)
             if self._begun(tagged):
                 self._write(tagged)
@@ -79,15 +83,20 @@ class Draft:
         assert self._new is not None  # noqa: S101
         written = False
         try:
-            tagged.write_to(self._new.file)
-            if not self._dropped:
-                self._new.sync()
+            tagged.write_to(self._new.file, self._sync)
+            self._sync()
             written = True
         finally:
             with self._changing:
                 self._complete = written and not self._dropped
                 if not self._complete:
                     self._new.file.close()
+
+    def _sync(self) -> None:
+        """Piece by piece: no commit of the state is to wait behind a gigabyte."""
+        if self._dropped or self._new is None:
+            raise Dropped
+        self._new.sync()
 
     def _hash(self, tagged: TaggedImage) -> None:
         """Unless the archive step does, by now."""
