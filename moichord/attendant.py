@@ -215,7 +215,10 @@ class Attendant:
         submission = known.submission
         how = reopening(submission, known.steps, known.images, from_step)
         if self._desk.views.newest(submission.sample_id) != submission:
-            raise UsageRefused(f"A newer submission of {submission.sample_id} has come meanwhile.")
+            raise UsageRefused(
+                f"A newer submission of {submission.sample_id} has come meanwhile.",
+                remedy="Look at that one: it is the one that goes on.",
+            )
         self._desk.storage.require_place(kind_of(submission.state))
         self._require_unaltered(submission, known.images)
         self._desk.way_back.begin(submission, how)

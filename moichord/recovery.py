@@ -198,7 +198,10 @@ def _clear_unknown(uuid: str, spool: Spool) -> None:
         log.error("the empty folder %s in work cannot be removed: %s", uuid, error.strerror)
         return
     if not empty:
-        log.error("no submission knows the folder %s in work: look at what it holds", uuid)
+        log.error(
+            "nothing is known of the folder %s in work: look at what it holds, and move that into the inbox or delete it",
+            uuid,
+        )
 
 
 @contextmanager
@@ -207,14 +210,23 @@ def _hindrance_told(submission: Submission) -> Iterator[None]:
     try:
         yield
     except Moved as error:
-        log.error("stays as it is: %s", error.problem, extra=about(submission))
+        log.error(
+            "cannot be finished now, and stays as it is until the next start: %s",
+            error.problem,
+            extra=about(submission),
+        )
     except OSError as error:
         _tell_hindrance(submission, error)
 
 
 def _tell_hindrance(submission: Submission, error: OSError) -> None:
     place = f" ({printable(os.fsdecode(error.filename))})" if error.filename else ""
-    log.error("stays as it is: %s%s", error.strerror or error, place, extra=about(submission))
+    log.error(
+        "cannot be finished now, and stays as it is until the next start: %s%s",
+        error.strerror or error,
+        place,
+        extra=about(submission),
+    )
 
 
 def _tell(submission: Submission, what: str) -> None:

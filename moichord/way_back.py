@@ -47,7 +47,12 @@ class WayBack:
             raise
         stays = self._spool.clear_way_back(kind, place, submission.uuid, submission.folder_name, CHANGED_MEANWHILE)
         if stays is not None:
-            log.warning("%s/%s was changed while it was brought back: it stays", kind, stays, extra=about(submission))
+            log.warning(
+                "%s/%s was changed while it was brought back, and stays: look at what was added",
+                kind,
+                stays,
+                extra=about(submission),
+            )
         folder = self._spool.folder(submission.uuid, submission.folder_name)
         files = self._spool.files(submission.uuid, submission.folder_name)
         self._endings.reopened(submission, self._manifest_of(folder), files)

@@ -43,7 +43,10 @@ def web_password(entrance: Entrance, name: str, given: Path | None) -> None:
         replace_text(file, with_person(text, name, made), mode=None if text else 0o600)
         _give_to_the_daemon(entrance, file, new=not text)
     except OSError as error:
-        raise UsageRefused(f"{file} cannot be written: {error.strerror}") from error
+        raise UsageRefused(
+            f"{file} cannot be written: {error.strerror}",
+            remedy="Run the command with sudo, or as a user who may write there.",
+        ) from error
     click.echo(f"{name} may sign in now; the daemon notices by itself.")
     if given is not None:
         entrance.say(f"The configuration names it so: web: {{password_file: {file.absolute()}}}")

@@ -111,7 +111,9 @@ def _text(path: Path) -> str:
         raise ConfigurationInvalid([f"{path}: cannot be read: {error.strerror}"], remedy=REMEDY) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigurationInvalid([f"{path}:{line}: is not a text in UTF-8"]) from error
+        raise ConfigurationInvalid(
+            [f"{path}:{line}: is not a text in UTF-8"], remedy="Save the file in UTF-8, as every editor can."
+        ) from error
 
 
 def _drop_what_is_disabled(document: Document) -> None:

@@ -90,7 +90,10 @@ class Launch:
 
 def _failure(words: bytes) -> MoichordError:
     if not words:
-        return MoichordError("The daemon ended before it was ready, and did not say why.")
+        return MoichordError(
+            "The daemon ended before it was ready, and did not say why.",
+            remedy="Look into its log, or start it in the foreground to see what happens: moichord run",
+        )
     said = json.loads(words)
     error = MoichordError(said["problem"], remedy=said["remedy"])
     error.exit_code = said["exit_code"]

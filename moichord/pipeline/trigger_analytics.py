@@ -20,7 +20,8 @@ def trigger_analytics(journal: Journal, equipment: Equipment, record: Mapping[st
     missing = journal.missing()
     if missing:
         raise SampleFailure(
-            f"{missing} images are not acknowledged: analytics is not triggered.", remedy="Retry from upload."
+            f"{missing} of its images are not stored on the image server yet: analytics was not triggered.",
+            remedy="Retry the sample from upload: images that are stored are not sent again.",
         )
     try:
         call = equipment.analytics_call.render(names_of(journal.submission, record))

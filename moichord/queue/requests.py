@@ -159,7 +159,10 @@ def reopening(
             )
         return Reopening(Step.ANALYTICS, forget=(), reset=(Step.ANALYTICS,))
     if submission.state not in {State.FAILED, State.CANCELLED}:
-        raise UsageRefused(f"{name} is {submission.state}: only a failed or cancelled sample can be retried.")
+        raise UsageRefused(
+            f"{name} is {submission.state}: only a failed or cancelled sample can be retried.",
+            remedy=f"It goes on by itself: `moichord status {name}` says how far it is, and what it waits for.",
+        )
     if submission.is_lost:
         raise UsageRefused(
             f"The folder of {name} was removed from work: there is nothing left that could go on.",
@@ -179,7 +182,10 @@ def reopening(
         )
     missing = sum(image.to_send and image.acknowledged_at is None for image in images)
     if missing and from_step in {Step.ANALYTICS, Step.ARCHIVE}:
-        raise UsageRefused(f"{missing} of the images of {name} are not stored yet: it can only go on at upload.")
+        raise UsageRefused(
+            f"{missing} of the images of {name} are not stored yet: it can only go on at upload.",
+            remedy="Leave out --from.",
+        )
     if from_step is Step.UPLOAD and Step.ARCHIVE in steps:
         raise UsageRefused(
             f"All images of {name} are stored, and its filing had begun: there is nothing left to upload.",

@@ -66,7 +66,10 @@ class Actions:
     def _ask_retry(self, submission: Submission) -> None:
         newest = self._desk.views.newest(submission.sample_id)
         if newest is not None and newest.uuid != submission.uuid:
-            raise UsageRefused(f"A newer submission of {submission.sample_id} has come since.")
+            raise UsageRefused(
+                f"A newer submission of {submission.sample_id} has come since.",
+                remedy="Look at that one: it is the one that goes on.",
+            )
         detail = self._desk.views.detail(submission.uuid)
         reopening(detail.submission, detail.steps, detail.images, None)
         self._desk.requests.ask_retry(detail.submission, None)

@@ -30,6 +30,9 @@ from moichord.status.web.pages import Pages
 from moichord.status.web.pictures import Pictures
 from moichord.status.web.programs import Programs
 
+OF_STARLETTE = frozenset({"Not Found", "Method Not Allowed"})
+PLAIN = {404: "There is no such page here.", 405: "That cannot be done at this address."}
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
@@ -79,7 +82,8 @@ class Mishaps:
     def refused(self, request: Request, error: Exception) -> Response:
         """Not there, or not allowed."""
         assert isinstance(error, HTTPException)  # noqa: S101  # that is what it is registered for
-        return self._said(request, error.status_code, error.detail)
+        detail = PLAIN.get(error.status_code, error.detail) if error.detail in OF_STARLETTE else error.detail
+        return self._said(request, error.status_code, detail)
 
     def unreadable(self, request: Request, _error: Exception) -> Response:
         text = "The state cannot be read or written just now. What is being sent goes on, and nothing is lost."

@@ -81,14 +81,19 @@ def read_people(path: Path) -> Mapping[str, Stored]:
             [f"web.password_file: {path} cannot be read: {error.strerror}"], remedy=remedy
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationInvalid([f"web.password_file: {path} is not a text in UTF-8"]) from error
+        raise ConfigurationInvalid(
+            [f"web.password_file: {path} is not a text in UTF-8"],
+            remedy=f"Move it away, and make it anew: moichord web-password --file {path} NAME",
+        ) from error
     lines = enumerate(text.splitlines(), start=1)
     return dict(_person(path, number, line) for number, line in lines if line.strip() and not line.startswith("#"))
 
 
 def _require_private(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise ConfigurationInvalid([f"web.password_file: {path} is not a file"])
+        raise ConfigurationInvalid(
+            [f"web.password_file: {path} is not a file"], remedy="Name another one: moichord web-password makes it."
+        )
     if os.name == "posix" and mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
         remedy = f"Run: chmod 640 {path}"
         raise ConfigurationInvalid([f"web.password_file: {path} can be read by others, or changed"], remedy=remedy)

@@ -215,7 +215,7 @@ def test_a_sample_comes_back_once(queue: Queue) -> None:
 
 
 def submission(state: State) -> Submission:
-    return Submission("00000000-0000-0000-0000-000000000001", "S1", "S1", 1, state, 0.0)
+    return Submission("00000000-0000-0000-0000-000000000001", "S1", "S1", 1, state, 0.0, place="S1")
 
 
 def steps_until(step: Step, *, finished: bool = False) -> dict[Step, StepRecord]:

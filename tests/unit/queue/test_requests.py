@@ -6,6 +6,7 @@ import pytest
 
 from moichord.errors import UsageRefused
 from moichord.queue.interruptions import Interruptions
+from moichord.queue.requests import reopening
 from moichord.sample import State, Step
 from tests.fakes import FakeClock
 from tests.unit.queue.state import Queue, opened, outage
@@ -117,3 +118,13 @@ def test_to_resume_what_is_not_paused_changes_nothing(queue: Queue) -> None:
     queue.requests.resume()
     assert not queue.requests.is_paused()
     assert queue.views.overview().paused_at is None
+
+
+@pytest.mark.parametrize("outcome", [State.FAILED, State.CANCELLED])
+def test_what_lies_nowhere_cannot_be_retried(queue: Queue, outcome: State) -> None:
+    queue.drop("S1")
+    queue.endings.conclude_without_folder(queue.claim(), outcome, "It was removed.", "Drop it again.")
+    lost = queue.views.newest("S1")
+    assert lost is not None
+    with pytest.raises(UsageRefused, match="was removed from work"):
+        reopening(lost, {}, [], None)

@@ -264,3 +264,9 @@ def test_a_sample_that_has_ended_since_the_last_look_stands_on_the_page_once(lab
         assert "Checking" in row_of(site.browser().get().text, "MO-1")
         lab.clock.at += 5
         assert "It is broken." in row_of(site.browser().get().text, "MO-1")
+
+
+def test_an_address_that_is_none_is_answered_in_plain_words(site: Site) -> None:
+    answer = site.browser().get("/nowhere")
+    assert (answer.status_code, "There is no such page here." in answer.text) == (404, True)
+    assert requests.put(f"{site.address}/days", timeout=20).text.count("That cannot be done at this address.")
