@@ -1,9 +1,7 @@
 """Bodies and parcels for the tests of the upload protocols."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from moichord.apis.bodies import Body, BytesBody
 from moichord.apis.upload import Instance, Parcel
@@ -44,24 +42,3 @@ class OnlyLength:
 
     def open(self) -> Any:
         raise AssertionError("it was opened")
-
-
-class FileBody:
-    """A file on disk, streamed through one buffer."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.length = path.stat().st_size
-        self._buffer = memoryview(bytearray(1 << 20))
-        self._file: Any = None
-
-    def open(self) -> Self:
-        self._file = self.path.open("rb", buffering=0)
-        return self
-
-    def read(self, size: int, /) -> memoryview:
-        count = os.readv(self._file.fileno(), [self._buffer[:size]])
-        return self._buffer[:count]
-
-    def close(self) -> None:
-        self._file.close()
