@@ -116,7 +116,7 @@ class Announcing:
     def _report(self, submission: str) -> bytes:
         detail = self._rooms.views.detail(submission)
         masked = Redaction({*self._settings().secrets(), *hidden_in(detail)})
-        return failure_report(detail, self._lines.of(submission, masked), self._place, masked)
+        return failure_report(detail, self._lines.of(submission, masked), self._place)
 
     def _without_secrets(self, text: str) -> str:
         return Redaction(self._settings().secrets())(text)

@@ -37,10 +37,11 @@ class Told:
 
 
 class ReceivingServer:
-    """A context manager. `status` is what it answers; while `hanging` is set it answers nothing at all."""
+    """A context manager. `status` is what it answers (with `location`); while `hanging` is set it answers nothing."""
 
     def __init__(self) -> None:
         self.status = 200
+        self.location: str | None = None
         self.hanging = threading.Event()
         self._let_go = threading.Event()
         self._told: list[Told] = []
@@ -95,6 +96,8 @@ class ReceivingServer:
                 outer._told.append(Told(self.command, self.path, body, status))
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
+                if outer.location is not None:
+                    self.send_header("Location", outer.location)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:

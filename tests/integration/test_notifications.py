@@ -35,7 +35,7 @@ def second() -> Iterator[ReceivingServer]:
 
 def notify(*servers: ReceivingServer, **more: Any) -> dict[str, Any]:
     urls = [f"json://{server.address}/{KEY}" for server in servers]
-    return {"notify": {"urls": urls, "window": GATHERED, **more}}
+    return {"notify": {"urls": urls, "window": GATHERED} | more}
 
 
 def is_bad(received: Received) -> bool:
@@ -127,6 +127,23 @@ def test_a_receiver_that_takes_nothing_disturbs_nothing_and_is_told_of_later(
     assert KEY not in daemon.command("status", "--json").stdout
 
 
+def test_no_stop_waits_for_a_receiver_that_hangs(
+    make_daemon: MakeDaemon, apis: StandInApis, originals: Path, receiver: ReceivingServer
+) -> None:
+    apis.fail_for(is_bad, status=400)
+    receiver.hanging.set()
+    hanging = f"http://{receiver.address}/{KEY}"
+    settings = notify(
+        window="100ms", report_url=hanging, heartbeat_url=hanging, urls=[f"json://{receiver.address}/?rto=600"]
+    )
+    daemon = make_daemon(settings).start()
+    drop(daemon, originals, "BAD-1")
+    daemon.wait_until_failed("BAD-1")
+    daemon.wait_for(lambda: len(receiver.refused) >= 3, "all of them to hang")
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log
+
+
 def test_a_failure_that_was_not_told_before_a_kill_is_told_afterwards_and_once(
     make_daemon: MakeDaemon, apis: StandInApis, originals: Path, receiver: ReceivingServer
 ) -> None:
@@ -177,6 +194,11 @@ def test_no_message_and_no_report_names_a_patient_or_a_key(
     content = report.json
     assert content["receipt"]["sample_id"] == "LEAK-1"
     assert content["receipt"]["step"] == "upload"
+    assert content["receipt"]["outcome"] == "failed"
+    assert {change["keyword"] for change in content["receipt"]["images"][0]["changes"]} == {
+        "PatientName",
+        "BarcodeValue",
+    }
     assert {change["before"] for change in content["receipt"]["images"][0]["changes"]} == {"***"}
     assert any("failed: " in line and "sample=LEAK-1" in line for line in content["log"])
     assert [row["state"] for row in content["history"]][-1] == "failed"

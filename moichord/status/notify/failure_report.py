@@ -6,13 +6,14 @@ error leaves it.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from moichord import __version__
 from moichord.queue.views import Detail
 from moichord.receipt import DIGEST_NAME, iso, step_figures
-from moichord.sample import STEPS, Event, Image, StepRecord, printable
+from moichord.sample import STEPS, Event, Image, Step, StepRecord, printable
 from moichord.status.notify.news import shown_id
 from moichord.status.support import values_of_patients
 
@@ -23,8 +24,8 @@ MOST_ROWS = 200
 HIDDEN = "***"
 
 
-def failure_report(detail: Detail, lines: Sequence[str], place: str, masked: Callable[[str], str]) -> bytes:
-    """The report as JSON, ASCII only. `lines` are those of the log; `masked` hides what must not be seen in any text.
+def failure_report(detail: Detail, lines: Sequence[str], place: str) -> bytes:
+    """The report as JSON, ASCII only. `lines` are those of the log, without what is `hidden_in` the detail.
 
     Times are ISO 8601 in UTC, sizes in bytes. Of a sample with very many images the first MOST_IMAGES are listed.
     """
@@ -50,13 +51,20 @@ def failure_report(detail: Detail, lines: Sequence[str], place: str, masked: Cal
         "history": [_row(event) for event in detail.events[-MOST_ROWS:]],
         "log": list(lines[-MOST_LINES:]),
     }
-    return (json.dumps(_masked(report, masked)) + "\n").encode("ascii")
+    return (json.dumps(report) + "\n").encode("ascii")
 
 
 def hidden_in(detail: Detail) -> set[str]:
-    """What must not be seen in any text of that report: values of patients, names of files, IDs that are not shown."""
+    """What must not be seen in lines of the log: values of patients, names of files, IDs that are not shown.
+
+    The log has none of them by itself, but for names of files; this is the second lock. What the other steps have
+    noted is left out of it: their words are those of every other line.
+    """
     submission = detail.submission
-    hide = values_of_patients([detail])
+    of_servers: dict[Step, StepRecord] = {
+        step: detail.steps[step] for step in (Step.METADATA, Step.ANALYTICS) if step in detail.steps
+    }
+    hide = values_of_patients([replace(detail, steps=of_servers)])
     names = {submission.folder_name, submission.place or "", submission.sample_id}
     keep = {submission.sample_id} if shown_id(submission.sample_id) == submission.sample_id else set()
     return hide | {printable(name) for name in names - keep if name}
@@ -87,13 +95,3 @@ def _row(event: Event) -> Mapping[str, Any]:
         "state": event.state and str(event.state),
         "step": event.step and str(event.step),
     }
-
-
-def _masked(value: Any, masked: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return masked(value)
-    if isinstance(value, Mapping):
-        return {key: _masked(inner, masked) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_masked(inner, masked) for inner in value]
-    return value

@@ -71,10 +71,12 @@ def test_a_receiver_that_is_not_there_is_said_and_nothing_is_printed(
 
 
 def test_redirects_are_not_followed(server: ReceivingServer) -> None:
-    server.status = 307
-    (one,) = made(f"json://{server.address}/")
-    with pytest.raises(NotTold):
-        one.tell(MESSAGE)
+    with ReceivingServer() as elsewhere:
+        server.status, server.location = 307, f"http://{elsewhere.address}/"
+        (one,) = made(f"json://{server.address}/")
+        with pytest.raises(NotTold):
+            one.tell(MESSAGE)
+        assert elsewhere.told == []
 
 
 def test_what_the_library_says_of_one_receiver_is_not_taken_for_anothers(server: ReceivingServer) -> None:
