@@ -194,10 +194,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
         Path(name).chmod(0o755)
         found = figures(Path(name), quick=chosen.quick, seconds=chosen.seconds)
-    print(table(found))
-    if chosen.json:
-        machine = {"cores": os.cpu_count(), "load": os.getloadavg(), "python": platform.python_version()}
-        chosen.json.write_text(json.dumps({"machine": machine, "figures": [vars(one) for one in found]}, indent=2))
+        print(table(found))
+        if chosen.json:
+            machine = {"cores": os.cpu_count(), "load": os.getloadavg(), "python": platform.python_version()}
+            chosen.json.write_text(json.dumps({"machine": machine, "figures": [vars(one) for one in found]}, indent=2))
 
 
 def table(found: Sequence[Figure]) -> str:
