@@ -5,6 +5,7 @@ Owns names and permissions. It must not know files. Errors: `ValueError`, worded
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from moichord.dicom.encoding import LAST_EDITABLE, TEXT_VRS
 
@@ -38,6 +39,7 @@ _PIXEL_DESCRIPTION = frozenset(
     ]
 )
 _OWN_RECORD = frozenset([0x00080005, 0x00080015])
+_KEPT = 1024  # answers: the same few attributes are asked for in every image
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def lookup(name: str) -> Attribute:
     return attribute
 
 
+@lru_cache(_KEPT)
 def find(name: str) -> Attribute:
     """The attribute of a keyword or a "(gggg,eeee)", whether or not it may be set. Raises `ValueError`."""
     from pydicom.datadict import tag_for_keyword
@@ -73,6 +76,7 @@ def find(name: str) -> Attribute:
     return _entry(tag, name)
 
 
+@lru_cache(_KEPT)
 def vr_of(tag: int) -> str:
     """The VR that the dictionary gives a tag; UN for private and unknown ones, the first where several may be."""
     from pydicom.datadict import dictionary_VR

@@ -59,8 +59,9 @@ def value(file: PositionedFile, part10: Part10, tag: int) -> str | list[str] | N
     found = raw(file, part10, tag)
     if found is None:
         return None
-    encoding = part10.encoding if tag >> 16 != 2 else Encoding()
-    texts = split(text_of(found, tag, encoding, character_set(file, part10)), effective_vr(found.vr, tag))
+    encoding, vr = part10.encoding if tag >> 16 != 2 else Encoding(), effective_vr(found.vr, tag)
+    terms = character_set(file, part10) if vr in TEXT_VRS else charset.DEFAULT
+    texts = split(text_of(found, tag, encoding, terms), vr)
     return texts[0] if len(texts) == 1 else texts
 
 
