@@ -199,7 +199,7 @@ def _clear_unknown(uuid: str, spool: Spool) -> None:
         return
     if not empty:
         log.error(
-            "nothing is known of the folder %s in work: look at what it holds, and move that into the inbox or delete it",
+            "nothing is known of the folder %s in work: look into it; move what it holds into the inbox, or delete it",
             uuid,
         )
 

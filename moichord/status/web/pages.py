@@ -63,12 +63,21 @@ class Summed:
     days: list[Day]
 
 
+@dataclass(frozen=True, slots=True)
+class Today:
+    """The present day, as it was when so many looks had seen something new."""
+
+    number: int
+    day: Day
+
+
 class Pages:
     """The endpoints that give HTML."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._summed: Summed | None = None
+        self._today: Today | None = None
 
     def overview(self, request: Request) -> Response:
         """Everything at a glance; or what is searched for, or one day."""
@@ -171,8 +180,13 @@ class Pages:
         return self._desk.page(request, "days.html", content)
 
     def _day(self, today: date) -> Day:
-        (day,) = days.days_until(today, self._desk.listings.ended_since(days.midnight(today)), 1)
-        return day
+        """Today, read again only when something new was seen: all pages that are open ask for it."""
+        number = self._desk.present.number
+        known = self._today
+        if known is None or (known.number, known.day.date) != (number, today):
+            (day,) = days.days_until(today, self._desk.listings.ended_since(days.midnight(today)), 1)
+            known = self._today = Today(number, day)
+        return known.day
 
     def _days_before(self, today: date, first: date, now: float) -> list[Day]:
         """Days that are over change seldom: they are summed once in a while."""

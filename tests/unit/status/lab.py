@@ -158,17 +158,23 @@ class Lab:
         place.joinpath(RECEIPT_NAME).write_text(receipt_text(receipt(self.now(submission), {}, [])))
 
     def copies(self, submission: Submission, number: int) -> None:
-        """As many more like this finished one, of other sample IDs, each a few minutes before the last."""
+        """As many more like this one, of other sample IDs; finished ones each a few minutes before the last."""
 
         def unit(connection: Connection) -> None:
             row = connection.execute(select(submissions).where(submissions.c.uuid == submission.uuid)).one()._mapping
             ended = row["finished_at"]
             made = [
-                {**row, "uuid": str(uuid.uuid4()), "sample_id": f"MO-{n}", "finished_at": ended - 200 * n}
+                {**row, "uuid": str(uuid.uuid4()), "sample_id": f"MO-{n}", "finished_at": ended and ended - 200 * n}
                 for n in range(1, number + 1)
             ]
             connection.execute(submissions.insert(), made)
-            event = {"at": ended, "state": "ready", "step": None, "text": "taken from the inbox", "detail": None}
+            event = {
+                "at": ended or self.clock.now(),
+                "state": "ready",
+                "step": None,
+                "text": "taken from the inbox",
+                "detail": None,
+            }
             events = [{**event, "sample_id": one["sample_id"], "submission": one["uuid"]} for one in made]
             connection.execute(history.insert(), events)
 
