@@ -146,6 +146,17 @@ def test_what_a_crash_leaves_of_a_draft_is_gone_after_the_next_start(lab: House)
     assert [file.name for file in folder.iterdir()] == ["0.dcm"]
 
 
+def test_what_a_turn_could_not_clear_away_is_gone_once_the_sample_fails(lab: House) -> None:
+    drop_large(lab)
+    before = digests(folder_in_work(lab))
+    (folder_in_work(lab) / ".moichord-0123456789abcdef.tmp").write_bytes(b"a draft whose removal failed")
+    lab.script = lambda called: Says(400) if called.api is Api.UPLOAD and called.key else None
+    lab.run()
+    assert lab.state("S1") is State.FAILED
+    after = digests(lab.root / "failed" / "S1")
+    assert {name: digest for name, digest in after.items() if not name.startswith("moichord-")} == before
+
+
 def test_nothing_is_laid_before_its_time_where_that_would_fill_the_disk(lab: House) -> None:
     least = lab.settings.watch.min_free_space
     lab.free = lambda _: 2 * least + LONG_REQUEST - 1
