@@ -6,7 +6,7 @@ does. Errors: Stopped. It never holds: a failed request is tried again in this p
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -121,7 +121,7 @@ class MemoryJournal:
                 known = self._images[image.relative_path]
                 self._images[image.relative_path] = replace(known, requests=known.requests + change)
 
-    def acknowledged(self, *acknowledgements: Acknowledgement) -> None:
+    def acknowledged(self, *acknowledgements: Acknowledgement, written: Callable[[], None] | None = None) -> None:
         for one in acknowledgements:
             self._learn(
                 one.image,
@@ -133,6 +133,8 @@ class MemoryJournal:
                 refused=None,
             )
             log.info("stored %s", printable(one.image.relative_path), extra={**self._about, "status": one.status})
+        if written is not None:
+            written()
 
     def refused(self, image: Image, why: str) -> None:
         self._learn(image, refused=why)

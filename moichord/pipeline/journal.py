@@ -4,7 +4,7 @@ Owns the protocol; `queue.journal` keeps it for the daemon in the database, `one
 Stopped from `admit` and `check_stop`; whatever the implementation raises when it cannot write.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from moichord.errors import ApiFailure
@@ -91,8 +91,11 @@ class Journal(Protocol):
         """Intent: the first byte of the request that brings `images` is about to go out."""
         ...
 
-    def acknowledged(self, *acknowledgements: Acknowledgement) -> None:
-        """Result: the server has these images; all of them or none are remembered, before the result of the step is."""
+    def acknowledged(self, *acknowledgements: Acknowledgement, written: Callable[[], None] | None = None) -> None:
+        """Result: the server has these images; all of them or none are remembered, before the result of the step is.
+
+        `written` is called once that is durable, or has failed.
+        """
         ...
 
     def refused(self, image: Image, why: str) -> None:

@@ -190,7 +190,8 @@ def _request(journal: Journal, equipment: Equipment, bodies: Sequence[ImageBody]
         *(
             Acknowledgement(body.image, one.status, one.reply, one.already_stored, body.tail_digest)
             for body, one in zip(bodies, stored, strict=True)
-        )
+        ),
+        written=bench.slot.hand_over(),
     )
 
 

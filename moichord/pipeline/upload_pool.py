@@ -3,9 +3,11 @@
 Owns the threads, their buffers, and whose turn it is. It must not know what a job does. What a job raises is given
 back to whoever asked for it; the pool itself raises nothing.
 
-There are up to two threads more than requests may be in flight, so that opening the next image and committing the
-last answer overlap the wait for the server. A bench's `slot` bounds the sending alone; it is not given any more to a
-lane that an error in it has ended, so that nothing new goes out while that error is still being written down.
+There are up to two threads more than requests may be in flight, so that opening the next image overlaps the wait for
+the server. A bench's `slot` bounds the sending alone; it is not given any more to a lane that an error in it has ended,
+so that nothing new goes out while that error is still being written down. How many requests a crash can repeat is
+bounded too: those in flight and those whose answers are not written yet are never more than `concurrency` and `spare`
+together.
 
 Long jobs, whose requests may take minutes, never run in all slots at once: of two or more slots one is left to the
 others, so that a small sample waits for no large image. For the same reason whoever waits for long jobs waits `aside`:
@@ -29,21 +31,28 @@ ANSWER_SECONDS = 600.0
 class Bench:
     """What a running job has to itself: a buffer of 1 MiB that is used again and again, and a slot to send in."""
 
-    def __init__(self, slots: threading.BoundedSemaphore, pulse: Pulse) -> None:
+    def __init__(self, slots: threading.BoundedSemaphore, unwritten: threading.BoundedSemaphore, pulse: Pulse) -> None:
         self.buffer = bytearray(BUFFER_SIZE)
-        self.slot = Slot(slots, pulse)
+        self.slot = Slot(slots, unwritten, pulse)
 
 
 class Slot:
-    """Held while a request is in flight. An error that leaves it, and that ends the lane, lets no other job in."""
+    """Held while a request is in flight. An error that leaves it, and that ends the lane, lets no other job in.
 
-    def __init__(self, slots: threading.BoundedSemaphore, pulse: Pulse) -> None:
+    What came of the request counts as unwritten until the job is over, or until what `hand_over` gave is called.
+    """
+
+    def __init__(self, slots: threading.BoundedSemaphore, unwritten: threading.BoundedSemaphore, pulse: Pulse) -> None:
         self._slots = slots
+        self._unwritten = unwritten
         self._pulse = pulse
+        self._counts = False
         self.lane: Lane | None = None
 
     def __enter__(self) -> None:
         with self._pulse.untimed():
+            self._unwritten.acquire()
+            self._counts = True
             self._slots.acquire()
         if self.lane is not None and self.lane.ended:
             self._slots.release()
@@ -53,6 +62,16 @@ class Slot:
         if error is not None and self.lane is not None and self.lane.ends(error):
             self.lane.ended = True
         self._slots.release()
+
+    def hand_over(self) -> Callable[[], None]:
+        """To be called, by any thread, once what came of the request is written, or cannot be."""
+        self._counts = False
+        return self._unwritten.release
+
+    def job_is_over(self) -> None:
+        if self._counts:
+            self._counts = False
+            self._unwritten.release()
 
 
 class LaneEnded(Exception):
@@ -101,19 +120,22 @@ class UploadPool:
     """`concurrency` requests at once, one image of each submission in turn."""
 
     def __init__(
-        self, concurrency: int, spare_threads: int = 2, pulse: Pulse | None = None, aside: Aside = nullcontext
+        self, concurrency: int, spare: int = 2, pulse: Pulse | None = None, aside: Aside = nullcontext
     ) -> None:
         self._aside = aside
         self._pulse = pulse or Pulse(SystemClock())
         slots = threading.BoundedSemaphore(concurrency)
+        unwritten = threading.BoundedSemaphore(concurrency + spare)
         self._lanes: deque[Lane] = deque()  # those with jobs that wait; the first is next
         self._long = 0  # how many long jobs run
         self._most_long = max(1, concurrency - 1)
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._work, args=(Bench(slots, self._pulse),), name=f"upload-{number}", daemon=True)
-            for number in range(concurrency + min(2, spare_threads))
+            threading.Thread(
+                target=self._work, args=(Bench(slots, unwritten, self._pulse),), name=f"upload-{number}", daemon=True
+            )
+            for number in range(concurrency + min(2, spare))
         ]
         for thread in self._threads:
             thread.start()
@@ -159,6 +181,7 @@ class UploadPool:
                     job(bench)
             except BaseException as raised:  # noqa: BLE001 - it belongs to whoever asked for the job, not to this thread
                 error = raised
+            bench.slot.job_is_over()
             self._ended(lane, error, is_long=is_long)
 
     def _next_job(self) -> tuple[Lane, Job, bool] | None:

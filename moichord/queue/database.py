@@ -117,14 +117,20 @@ class Database:
         with self._pulse.untimed():  # how long the writer may take is its own affair
             return future.result()
 
-    def write_soon(self, unit: Unit) -> None:
-        """Run `unit` before all that is written after this, at once, and do not wait.
+    def write_soon(self, unit: Unit, ended: Callable[[], None] | None = None) -> None:
+        """Run `unit` before all that is written after this, at once, and do not wait; `ended` is called then.
 
         For what a later unit looks for before anything is made of it; what it raises is only logged.
         """
         future: Future[Any] = Future()
         future.add_done_callback(self._note_lost)
-        self._put(unit, future)
+        if ended is not None:
+            future.add_done_callback(lambda _: ended())
+        try:
+            self._put(unit, future)
+        except StateUnwritable as error:
+            future.set_exception(error)
+            raise
 
     def _put(self, unit: Unit, future: Future[Any]) -> None:
         with self._closing:  # nothing is put behind the end

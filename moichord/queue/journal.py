@@ -220,7 +220,7 @@ class QueueJournal:
         # Written along: if it is lost, the server is thought to have had that request.
         self._database.write_along(Alike(image_records.take_back, image_records.numbers(images)))
 
-    def acknowledged(self, *acknowledgements: Acknowledgement) -> None:
+    def acknowledged(self, *acknowledgements: Acknowledgement, written: Callable[[], None] | None = None) -> None:
         """Result: the server has these images; never sent again. One commit: all of them or none.
 
         It is not waited for while nothing is amiss: the result of the step, which needs them all, is written after it.
@@ -231,10 +231,14 @@ class QueueJournal:
             image_records.acknowledge(connection, [request])
             self._clear_suspicion(connection)
 
-        if self.submission.crashes or not self._circuits.is_steady(Api.UPLOAD):
+        if not self.submission.crashes and self._circuits.is_steady(Api.UPLOAD):
+            self._database.write_soon(Alike(image_records.acknowledge, [request]), written)
+            return
+        try:
             self._database.write(unit)
-        else:
-            self._database.write_soon(Alike(image_records.acknowledge, [request]))
+        finally:
+            if written is not None:
+                written()
 
     def _clear_suspicion(self, connection: Connection) -> None:
         """What has brought a sample further has not broken moichord off."""

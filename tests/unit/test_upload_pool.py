@@ -88,7 +88,7 @@ class Gate:
 @contextmanager
 def gated(concurrency: int, spare: int = 0) -> Iterator[tuple[UploadPool, Gate, ThreadPoolExecutor]]:
     """A pool, a gate for its jobs, and threads that call it; nothing is left behind when the test fails."""
-    pool, gate, callers = UploadPool(concurrency, spare_threads=spare), Gate(), ThreadPoolExecutor(4)
+    pool, gate, callers = UploadPool(concurrency, spare=spare), Gate(), ThreadPoolExecutor(4)
     try:
         yield pool, gate, callers
     finally:
@@ -116,6 +116,33 @@ def test_all_jobs_are_done_when_run_returns(pool: UploadPool) -> None:
 
 def test_no_jobs_are_done_at_once(pool: UploadPool) -> None:
     assert pool.run([], never) == []
+
+
+def test_no_more_requests_than_may_be_repeated_go_out_before_what_came_of_them_is_written() -> None:
+    with gated(concurrency=2, spare=1) as (pool, gate, callers):
+        written: list[Callable[[], None]] = []
+
+        def send(bench: Bench) -> None:
+            with bench.slot:
+                gate.begun.append(1)
+            written.append(bench.slot.hand_over())
+
+        running = callers.submit(pool.run, [send] * 5, never)
+        for count in (3, 4, 5):
+            until(lambda count=count: len(written) == count)  # type: ignore[misc]
+            assert len(gate.begun) == count, "one more only for one that is written"
+            written[count - 3]()
+        assert running.result(LONG) == []
+
+
+def test_a_request_that_failed_counts_until_its_job_is_over() -> None:
+    with gated(concurrency=1) as (pool, _gate, callers):
+
+        def fail(bench: Bench) -> None:
+            with bench.slot:
+                raise ApiTransient("it failed", api=Api.UPLOAD)
+
+        assert len(callers.submit(pool.run, [fail] * 5, never).result(LONG)) == 5
 
 
 def test_jobs_that_end_at_once_never_block_the_pool(pool: UploadPool) -> None:
