@@ -73,7 +73,7 @@ QUICK = Size(done=500, waiting=100, history=2_000, requests=5, changes=2, sample
 
 @dataclass(frozen=True)
 class Asked:
-    """One kind of page: `still` while nothing changes, and the CPU that it costs the daemon; `anew` just after a change."""
+    """One kind of page: `still` while nothing changes, and the CPU of the daemon for it; `anew` just after a change."""
 
     name: str
     cpu: float
