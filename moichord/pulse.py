@@ -42,6 +42,7 @@ class Pulse:
         self._clock = clock
         self._lock = threading.Lock()
         self._doings: dict[int, Doing] = {}
+        self._due: dict[int, float | None] = {}  # as told last; by the thread's ident, like the doings
 
     @contextmanager
     def within(self, seconds: float, what: str) -> Iterator[None]:
@@ -67,8 +68,7 @@ class Pulse:
         with self._lock:
             current = self._doings.get(ident)
             if current is not None and current.seconds is not None:
-                due = self._clock.monotonic() + (current.seconds if seconds is None else seconds)
-                self._doings[ident] = replace(current, due=due)
+                self._due[ident] = self._clock.monotonic() + (current.seconds if seconds is None else seconds)
 
     def hanging(self) -> list[Doing]:
         """The threads that are overdue by more than GRACE, and wait for no share."""
@@ -81,7 +81,7 @@ class Pulse:
     def _overdue(self, *, share: bool, grace: float) -> list[Doing]:
         now = self._clock.monotonic()
         with self._lock:
-            all_of_them = list(self._doings.values())
+            all_of_them = [replace(one, due=self._due[ident]) for ident, one in self._doings.items()]
         return [one for one in all_of_them if one.share is share and one.due is not None and now > one.due + grace]
 
     @contextmanager
@@ -92,13 +92,15 @@ class Pulse:
         with self._lock:
             before = self._doings.get(ident)
             self._doings[ident] = Doing(name, ident, what, self._clock.now(), seconds, due, share)
+            self._due[ident] = due
         try:
             yield
         finally:
             with self._lock:
                 if before is None:
                     self._doings.pop(ident, None)
+                    self._due.pop(ident, None)
                 else:
-                    self._doings[ident] = before
+                    self._doings[ident], self._due[ident] = before, before.due
             if before is not None:
                 self.beat()

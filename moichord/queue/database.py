@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, ProgrammingError
@@ -36,6 +36,8 @@ Result = TypeVar("Result")
 
 COMMIT_SECONDS = 4.0 * connections.BUSY_SECONDS
 UNITS_PER_COMMIT = 256
+LINGER = 0.003
+"""Seconds for which what nobody waits for lingers, so that it shares the commit of what follows it."""
 # https://www.sqlite.org/rescode.html: the low byte of a code is what it extends.
 _PRIMARY_CODE = 0xFF
 _FAULTS_OF_THE_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM}
@@ -49,6 +51,12 @@ def after_commit(connection: Connection, act: Callable[[], None]) -> None:
     connection.info[_ACTS].append(act)
 
 
+class _Asked(NamedTuple):
+    unit: Unit
+    future: Future[Any]
+    waited_for: bool = True
+
+
 class Database:
     """The state. Every change goes through `write`, which returns once its own commit is durable."""
 
@@ -58,7 +66,7 @@ class Database:
         self._pulse = pulse or Pulse(self._clock)
         self._engine = connections.engine(path, writing=True)
         self._readers = connections.engine(path, writing=False)
-        self._units: queue.SimpleQueue[tuple[Unit, Future[Any]] | None] = queue.SimpleQueue()
+        self._units: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._along: deque[Unit] = deque()
         self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
         self._connection: Connection | None = None
@@ -113,12 +121,12 @@ class Database:
     def write(self, unit: Callable[[Connection], Result]) -> Result:
         """Run `unit` in the writer thread; return its result when the commit that holds it is on disk."""
         future: Future[Result] = Future()
-        self._put(unit, future)
+        self._put(_Asked(unit, future))
         with self._pulse.untimed():  # how long the writer may take is its own affair
             return future.result()
 
     def write_soon(self, unit: Unit, ended: Callable[[], None] | None = None) -> None:
-        """Run `unit` before all that is written after this, at once, and do not wait; `ended` is called then.
+        """Run `unit` before all that is written after this, in a moment, and do not wait; `ended` is called then.
 
         For what a later unit looks for before anything is made of it; what it raises is only logged.
         """
@@ -127,16 +135,16 @@ class Database:
         if ended is not None:
             future.add_done_callback(lambda _: ended())
         try:
-            self._put(unit, future)
+            self._put(_Asked(unit, future, waited_for=False))
         except StateUnwritable as error:
             future.set_exception(error)
             raise
 
-    def _put(self, unit: Unit, future: Future[Any]) -> None:
+    def _put(self, asked: _Asked) -> None:
         with self._closing:  # nothing is put behind the end
             if self._closed or self._thread.ident is None:
                 raise StateUnwritable("The state is closed: nothing more can be written to it.")
-            self._units.put((unit, future))
+            self._units.put(asked)
 
     def write_along(self, unit: Unit) -> None:
         """Run `unit` with the next commit, whosesoever it is, and do not wait.
@@ -192,13 +200,13 @@ class Database:
         self._commit(self._those_along())
         self._drop_connection()
 
-    def _those_along(self) -> list[tuple[Unit, Future[Any]]]:
+    def _those_along(self) -> list[_Asked]:
         """What is to go with this commit; taken after what is gathered, so that it holds all that came before."""
         found = []
         while self._along:
             future: Future[Any] = Future()
             future.add_done_callback(self._note_lost)
-            found.append((self._along.popleft(), future))
+            found.append(_Asked(self._along.popleft(), future))
         return found
 
     def _note_lost(self, along: Future[Any]) -> None:
@@ -209,19 +217,22 @@ class Database:
             log.error("what was to be written beside another change was not: %s", said)
         self._said = said
 
-    def _gather(self, first: tuple[Unit, Future[Any]]) -> tuple[list[tuple[Unit, Future[Any]]], bool]:
+    def _gather(self, first: _Asked) -> tuple[list[_Asked], bool]:
+        """What is to be one commit, and whether it is the last."""
         gathered = [first]
+        until = self._clock.monotonic() + LINGER
         while len(gathered) < UNITS_PER_COMMIT:
+            lingers = not any(asked.waited_for for asked in gathered)
             try:
-                unit = self._units.get_nowait()
+                asked = self._units.get(timeout=max(0.0, until - self._clock.monotonic()) if lingers else 0.0)
             except queue.Empty:
                 break
-            if unit is None:
+            if asked is None:
                 return gathered, True
-            gathered.append(unit)
+            gathered.append(asked)
         return gathered, False
 
-    def _commit(self, gathered: list[tuple[Unit, Future[Any]]]) -> None:
+    def _commit(self, gathered: list[_Asked]) -> None:
         if not gathered:
             return
         try:
@@ -229,19 +240,19 @@ class Database:
             acts: list[Callable[[], None]] = []
             connection.info[_ACTS] = acts
             with self._pulse.within(COMMIT_SECONDS, "writes the state"), connection.begin():
-                results = carried_out(connection, [unit for unit, _ in gathered])
+                results = carried_out(connection, [asked.unit for asked in gathered])
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the unit's caller, not to this thread
             self._require_idle()
             if len(gathered) > 1:
                 for one in gathered:
                     self._commit([one])
             else:
-                gathered[0][1].set_exception(_translated(error))
+                gathered[0].future.set_exception(_translated(error))
             return
         for act in acts:
             act()
-        for (_, future), result in zip(gathered, results, strict=True):
-            future.set_result(result)
+        for asked, result in zip(gathered, results, strict=True):
+            asked.future.set_result(result)
 
     def _connected(self) -> Connection:
         if self._connection is None:

@@ -219,6 +219,42 @@ def test_what_goes_along_and_fails_harms_nobody_and_is_logged(
     assert "not in that state" in caplog.text
 
 
+def test_what_nobody_waits_for_shares_the_commit_of_what_follows(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moichord.queue.database.LINGER", 10.0)
+    ended = threading.Event()
+    with counted_commits(database) as commits:
+        database.write_soon(setting("a", 1), ended.set)
+        database.write(setting("b", 2))
+    assert len(commits) == 1
+    assert ended.is_set()
+    assert (fact(database, "a"), fact(database, "b")) == (1, 2)
+
+
+def test_what_nobody_waits_for_is_written_also_if_nothing_follows(database: Database) -> None:
+    ended = threading.Event()
+    database.write_soon(setting("a", 1), ended.set)
+    assert ended.wait(10)
+    assert fact(database, "a") == 1
+
+
+def test_what_nobody_waits_for_ends_also_if_it_fails_or_comes_too_late(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(_connection: Connection) -> None:
+        raise IllegalTransition("not in that state")
+
+    failed, late = threading.Event(), threading.Event()
+    database.write_soon(refused, failed.set)
+    assert failed.wait(10)
+    assert "not in that state" in caplog.text
+    database.close()
+    with pytest.raises(StateUnwritable, match="closed"):
+        database.write_soon(setting("a", 1), late.set)
+    assert late.is_set()
+
+
 # Readers
 
 

@@ -73,7 +73,7 @@ def sending(lab: Lab) -> Standing:
     """100 MiB are planned, 50 of them sent in 10 s; 100 more wait."""
     sample = lab.processing("MO-1", Step.UPLOAD)
     lab.clock.at += 10
-    lab.sent(sample, 3)
+    lab.sent(sample, 2)
     lab.taken("MO-2")
     return look(lab.views, lab.failed, lambda: True, lab.clock, places={"work": lab.root, "done": lab.root})
 
