@@ -226,6 +226,8 @@ def test_what_nobody_waits_for_shares_the_commit_of_what_follows(
     ended = threading.Event()
     with counted_commits(database) as commits:
         database.write_soon(setting("a", 1), ended.set)
+        while not database._units.empty():  # the writer has it in hand
+            ended.wait(0.001)
         database.write(setting("b", 2))
     assert len(commits) == 1
     assert ended.is_set()
