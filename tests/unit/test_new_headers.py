@@ -78,7 +78,9 @@ def test_the_header_of_a_file_that_nobody_has_touched_is_at_hand(path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "touch", [lambda path: in_its_old_time(path, 5), lambda path: path.chmod(0o600), replaced], ids=str
+    "touch",
+    [lambda path: in_its_old_time(path, 5), lambda path: path.chmod(0o600), replaced],
+    ids=["written in its old time", "its mode changed", "replaced"],
 )
 def test_nothing_is_at_hand_for_a_file_that_is_not_as_it_was_whatever_its_times_say(path: Path, touch: Touch) -> None:
     path.chmod(0o640)
