@@ -122,10 +122,10 @@ class Conclusion:
         if not folder.exists():
             return  # `move_out` says what is wrong
         known = self._views.detail(submission.uuid)
+        durable.remove_leftovers(folder)  # what a turn could not clear away itself, its disk having failed
         if submission.outcome is State.DONE:
             (folder / FAILED_NAME).unlink(missing_ok=True)
         else:
-            durable.remove_leftovers(folder)  # what a turn could not clear away itself, its disk having failed
             # Once all is stored a filing may have begun, also one whose step a retry has forgotten since.
             stored = all(image.acknowledged_at is not None for image in known.images if image.to_send)
             updated = updated_already(folder, known.images) if stored else ()

@@ -2,8 +2,8 @@
 
 Owns the seats of the workers. There are more threads than seats: a worker whose sample is being sent in long requests,
 which may take minutes, leaves its seat to another one meanwhile, so that large samples keep no small one waiting. It
-goes on once a seat is free, before anybody begins something new. It must not know what is done in a seat. No error
-leaves it.
+goes on at once when they are over, since it may have to stop or to be cancelled; nobody begins something new before as
+many seats are free again. It must not know what is done in a seat. No error leaves it.
 
 A worker without a seat costs its thread alone, which sleeps: measured, 20 KiB of memory.
 """
@@ -19,22 +19,21 @@ class Seats:
     """`count` seats. `bell` wakes those who sit and wait for work, for one of them to make room."""
 
     def __init__(self, count: int, bell: Bell) -> None:
-        self._free = count
-        self._returning = 0
+        self._free = count  # fewer than none while more have returned than there are seats
         self._changed = threading.Condition()
         self._bell = bell
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody who had left a seat would go on: who has nothing in hand gives theirs away."""
+        """Whether somebody has returned for whom there is no seat: who has nothing in hand gives theirs away."""
         with self._changed:
-            return self._returning > self._free
+            return self._free < 0
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """In a seat, as soon as one is free that nobody returns to."""
+        """In a seat, as soon as one is free."""
         with self._changed:
-            self._changed.wait_for(lambda: self._free > self._returning)
+            self._changed.wait_for(lambda: self._free > 0)
             self._free -= 1
         try:
             yield
@@ -43,18 +42,14 @@ class Seats:
 
     @contextmanager
     def left(self) -> Iterator[None]:
-        """Away from the seat; at the end in one again."""
+        """Away from the seat; at the end back at once, whether or not one is free."""
         self._leave()
         try:
             yield
         finally:
             with self._changed:
-                self._returning += 1
-            self._bell.ring()
-            with self._changed:
-                self._changed.wait_for(lambda: self._free > 0)
-                self._returning -= 1
                 self._free -= 1
+            self._bell.ring()
 
     def _leave(self) -> None:
         with self._changed:

@@ -196,7 +196,7 @@ def _what_it_waits_for(entrance: Entrance) -> str:
 
     try:
         with entrance.state() as state:
-            standing = state.standing(most=0)
+            standing = state.standing()
             in_flight = standing.sending
             names = [one.sample_id for one in standing.overview.processing if one.uuid in in_flight]
     except (MoichordError, OSError):

@@ -89,8 +89,7 @@ class Draft:
         finally:
             with self._changing:
                 self._complete = written and not self._dropped
-                if not self._complete:
-                    self._new.file.close()
+                self._new.file.close()
 
     def _sync(self) -> None:
         """Piece by piece: no commit of the state is to wait behind a gigabyte."""
@@ -129,8 +128,6 @@ class Draft:
             self._dropped = True
             if self._new is not None:
                 self._new.discard()
-                if self._complete:
-                    self._new.file.close()
 
 
 class LayingAhead:

@@ -132,8 +132,8 @@ def _job(
             bodies[0].prepare()
             parcel = _parcel(journal, equipment, tagging, bodies)
             journal.admit(Api.UPLOAD)
-            intents.require(number)
             with _laid_meanwhile(equipment, folder, images, tagging):
+                intents.require(number)
                 _request(journal, equipment, bodies, parcel, bench)
 
     return send
@@ -179,7 +179,7 @@ def _request(journal: Journal, equipment: Equipment, bodies: Sequence[ImageBody]
                 journal.refused(image, failure.problem)
         journal.failed(Step.UPLOAD, failure, *images)
         raise
-    except LaneEnded:
+    except (LaneEnded, Hold):  # from before the first byte
         journal.not_sent(*images)
         raise
     except Stopped as stopped:

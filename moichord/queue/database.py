@@ -125,15 +125,14 @@ class Database:
         with self._pulse.untimed():  # how long the writer may take is its own affair
             return future.result()
 
-    def write_soon(self, unit: Unit, ended: Callable[[], None] | None = None) -> None:
-        """Run `unit` before all that is written after this, in a moment, and do not wait; `ended` is called then.
+    def write_soon(self, unit: Unit, ended: Callable[[BaseException | None], None]) -> None:
+        """Run `unit` before all that is written after this, in a moment, and do not wait.
 
-        For what a later unit looks for before anything is made of it; what it raises is only logged.
+        For what a later unit looks for before anything is made of it. `ended` is called then, with what it raised.
         """
         future: Future[Any] = Future()
         future.add_done_callback(self._note_lost)
-        if ended is not None:
-            future.add_done_callback(lambda _: ended())
+        future.add_done_callback(lambda done: ended(done.exception()))
         try:
             self._put(_Asked(unit, future, waited_for=False))
         except StateUnwritable as error:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, exists, or_, select, union, update
 from moichord.clock import Clock
 from moichord.queue.circuits import Circuits
 from moichord.queue.database import Database
-from moichord.queue.rows import exactly_one, remember, submission_of, the_one
+from moichord.queue.rows import exactly_one, remember, submission_of
 from moichord.queue.schema import images, requests, steps, submissions
 from moichord.sample import FINISHED, State, Step, Submission
 
@@ -49,13 +49,11 @@ _CONCLUDE = (
         crashes=0,
         finished_at=bindparam("now"),
     )
-    .returning(submissions)
 )
 _CONCLUDED = (
     update(submissions)
     .where(s.uuid == bindparam("of"), _PROCESSING, s.intent == "conclude")
     .values(state=s.outcome, intent=None, owner=None)
-    .returning(s.state, s.reason, s.remedy)
 )
 _ENDED_SINCE = (
     update(submissions)
@@ -190,7 +188,8 @@ class Endings:
         def unit(connection: Connection) -> Submission:
             # The end of the archive step is written in the same commit, before this: its time is not the later one.
             values["now"] = self._clock.now()
-            return submission_of(the_one(connection.execute(_CONCLUDE, values), submission.uuid, f"end as {outcome}"))
+            exactly_one(connection.execute(_CONCLUDE, values).rowcount, submission.uuid, f"end as {outcome}")
+            return submission_of(connection.execute(_ONE, {"of": submission.uuid}).one())
 
         return self._database.write(unit)
 
@@ -201,8 +200,9 @@ class Endings:
         return self._database.write(lambda connection: self._concluded(connection, submission, now))
 
     def _concluded(self, connection: Connection, submission: Submission, now: float) -> State:
-        row = the_one(connection.execute(_CONCLUDED, {"of": submission.uuid}), submission.uuid, "end")
+        exactly_one(connection.execute(_CONCLUDED, {"of": submission.uuid}).rowcount, submission.uuid, "end")
         self._circuits.turn_ended(connection, submission.uuid)
+        row = connection.execute(_ONE, {"of": submission.uuid}).one()
         state = State(row.state)
         remember(connection, submission, now, state, row.reason or str(state), detail={"remedy": row.remedy})
         return state
@@ -218,7 +218,7 @@ class Endings:
         }
 
         def unit(connection: Connection) -> None:
-            the_one(connection.execute(_CONCLUDE, values), submission.uuid, f"end as {outcome}")
+            exactly_one(connection.execute(_CONCLUDE, values).rowcount, submission.uuid, f"end as {outcome}")
             self._concluded(connection, submission, now)
 
         self._database.write(unit)

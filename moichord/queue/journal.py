@@ -75,6 +75,8 @@ class QueueJournal:
         self._must_stop = must_stop
         self._planned: list[Image] | None = None  # as they stand in the state, until somebody asks for them
         self._all_stored = False
+        self._unwritten: BaseException | None = None  # why an acknowledgement is missing
+        self._along = False  # whether the result before this one was not waited for
         self.submission = submission
 
     def steps(self) -> Mapping[Step, StepRecord]:
@@ -97,18 +99,22 @@ class QueueJournal:
     ) -> None:
         """Result of `step`, its images where it is the tags step, and the intent of the next step: one commit.
 
-        The upload has a result once all that was acknowledged is written: StateUnwritable if some of it was not.
+        The upload has a result once all that was acknowledged is written: else what kept that from being written is
+        raised, or StateUnwritable.
         """
         of = self.submission.uuid
 
         def unit(connection: Connection) -> list[Image] | None:
             now = self._time.now(connection)
             if step is Step.UPLOAD and image_records.missing(connection, of):
-                raise StateUnwritable("What the image server acknowledged could not be written down.")
+                raise self._unwritten or StateUnwritable("What the server acknowledged could not be written down.")
             if planned is not None:
                 image_records.plan(connection, of, planned)
             values = {"of": of, "at_step": str(step), "now": now, "outcome": result}
-            exactly_one(connection.execute(_FINISH, values).rowcount, of, f"finish {step}")
+            finished = connection.execute(_FINISH, values).rowcount
+            if not finished and self._along:
+                raise StateUnwritable("The result of the step before could not be written down.")
+            exactly_one(finished, of, f"finish {step}")
             self._clear_suspicion(connection)
             if begins is not None:
                 go_to(connection, of, begins, now)
@@ -118,6 +124,7 @@ class QueueJournal:
 
         if step in _NOTHING_FOLLOWS_OUTSIDE and not self.submission.crashes:
             self._database.write_along(unit)
+            self._along = True
         else:
             self._planned = self._database.write(unit)
             self._all_stored = step is Step.UPLOAD
@@ -231,8 +238,13 @@ class QueueJournal:
             image_records.acknowledge(connection, [request])
             self._clear_suspicion(connection)
 
+        def ended(error: BaseException | None) -> None:
+            self._unwritten = self._unwritten or error
+            if written is not None:
+                written()
+
         if not self.submission.crashes and self._circuits.is_steady(Api.UPLOAD):
-            self._database.write_soon(Alike(image_records.acknowledge, [request]), written)
+            self._database.write_soon(Alike(image_records.acknowledge, [request]), ended)
             return
         try:
             self._database.write(unit)

@@ -7,7 +7,7 @@ Errors: IllegalTransition, when a row was not in the state that a transition nam
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Row
+from sqlalchemy import Connection, Row
 
 from moichord.errors import MoichordError
 from moichord.queue.schema import history, images, submissions
@@ -92,13 +92,6 @@ def remember_all(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> N
 def exactly_one(rowcount: int, submission: str, transition: str) -> None:
     """Refuse, by name, a transition whose WHERE clause did not find the submission in the state it starts from."""
     exactly(1, rowcount, submission, transition)
-
-
-def the_one(changed: CursorResult[Any], submission: str, transition: str) -> Row[Any]:
-    """The row that a transition has changed, as it returns it; refused by name where that is not exactly one."""
-    rows = changed.all()
-    exactly_one(len(rows), submission, transition)
-    return rows[0]
 
 
 def exactly(wanted: int, rowcount: int, submission: str, transition: str) -> None:

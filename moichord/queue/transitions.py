@@ -7,7 +7,7 @@ move folders or send requests. Errors: IllegalTransition, StateUnwritable.
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, case, exists, func, not_, or_, select, update
 
 from moichord import retry
 from moichord.errors import ApiFailure, ApiOutage
@@ -20,7 +20,7 @@ from moichord.queue.rows import exactly_one, remember, submission_of
 from moichord.queue.schema import requests, steps, submissions
 from moichord.queue.timekeeping import Timekeeper
 from moichord.retry import Decision, GiveUp, HoldForApi, Policy, Record
-from moichord.sample import LONG_REQUEST, LONGEST_RETRY_AFTER, Api, State, Step, Submission
+from moichord.sample import LONG_REQUEST, LONGEST_RETRY_AFTER, SENT_WHOLE, Api, State, Step, Submission
 
 s = submissions.c
 _PROCESSING = s.state == str(State.PROCESSING)
@@ -28,9 +28,10 @@ _IDLE = s.state.in_([str(State.READY), str(State.WAITING)])
 
 # What somebody wants cancelled gets no turn: after a crash, nothing of it is sent before that is carried out.
 _WANTED = ~exists().where(requests.c.submission == s.uuid, requests.c.kind == "cancel", requests.c.done_at.is_(None))
-# Of large samples only so many are in hand: the others wait, and what is small goes before.
-_LONG_IN_HAND = select(func.count()).where(_PROCESSING, s.size >= LONG_REQUEST).correlate(None).scalar_subquery()
-_FITS = or_(s.size < LONG_REQUEST, bindparam("most_long") > _LONG_IN_HAND)
+# Of large samples that are still to be sent only so many are in hand: the others wait, and what is small goes before.
+_QUICK = or_(s.size < LONG_REQUEST, s.step.in_([str(step) for step in SENT_WHOLE]), s.intent.is_not(None))
+_LONG_IN_HAND = select(func.count()).where(_PROCESSING, not_(_QUICK)).correlate(None).scalar_subquery()
+_FITS = or_(_QUICK, bindparam("most_long") > _LONG_IN_HAND)
 # Only what is ready or waiting has a `next_try_at`: asking for the state too would cost the index.
 _DUE = select(submissions).where(s.next_try_at <= bindparam("now"), _WANTED, _FITS).order_by(s.next_try_at).limit(1)
 # Nothing is ever made to wait that long: the machine's clock has jumped back, and the time means nothing.

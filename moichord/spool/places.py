@@ -193,7 +193,7 @@ class Spool:
         return receipt_owner(self._root(kind) / component(place)) == uuid
 
     def retire(self, uuid: str) -> bool:
-        """Take what is left in work of a submission that lies elsewhere from its name, whole; False if nothing is.
+        """Take what is left in work of a submission that lies elsewhere from its name, whole. Whether any is left.
 
         `remove_retired` removes it. A folder that was empty is just gone, and where a power cut brings it back the
         next start removes it. A name of work that holds a sample therefore always holds all of it, and what
@@ -203,7 +203,7 @@ class Spool:
         with suppress(OSError):
             folder.rmdir()  # as most are, their sample having been renamed
         if not is_there(folder):
-            return False
+            return is_there(retired)  # an earlier try may have come so far
         durable.remove_tree(retired)
         durable.rename_noreplace(folder, retired)
         return True

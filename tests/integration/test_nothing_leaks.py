@@ -242,7 +242,7 @@ def test_nor_are_the_fields_of_the_journal(
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
                 own.sendto(ENOUGH, str(folder / "socket"))
         listening.result()
-        judged_log(b"\n".join(heard).decode())
+        judged_log(b"\n".join(heard).decode("utf-8", "backslashreplace"))
     assert daemon.log == ""
 
 

@@ -16,7 +16,7 @@ from tests.lifecycle.site import SAMPLE, Layout, Site, site_at
 
 AN_HOUR = {"Retry-After": "3600"}
 MAIN = "main"
-THREADS = (MAIN, "intake", "worker-0", "upload", "queue-writer")
+THREADS = (MAIN, "intake", "worker", "upload", "queue-writer")
 HOUSEKEEPING = ("housekeeping", "queue-writer")
 
 

@@ -43,7 +43,7 @@ def test_the_daemon_may_die_before_any_call_of_a_trip(name: str, campaign: Campa
     missed = [verdict.point for verdict in verdicts if not verdict.deaths]
     # What threads do at the same time may fall into one commit: then a last call on the state is not made.
     assert not [str(point) for point in missed if point.trap.call in FOLDER_CALLS]
-    assert len(missed) <= len(points) // 10
+    assert len(missed) <= max(1, len(points) // 10)
 
 
 def test_the_daemon_may_die_in_its_first_start(campaign: Campaign, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_the_daemon_may_die_in_its_first_start(campaign: Campaign, tmp_path: Pat
 
 def test_the_start_after_a_death_may_die_as_well(campaign: Campaign, tmp_path: Path) -> None:
     first = {
-        "done": [("intake", Trap("fsync", 1)), ("worker-0", Trap("rmdir", 2))],
+        "done": [("intake", Trap("fsync", 1)), ("worker", Trap("rmdir", 2))],
         "retry-cancelled": [("main", Trap("unlink", 1))],
     }
     again = [Trap("renameat2", 1), Trap("fdatasync", 2)]

@@ -88,6 +88,10 @@ def in_its_upload(site: Site, apis: StandInApis, sample: str = "A1") -> None:
     apis.requests.wait_for(lambda log: log.in_flight(Api.UPLOAD) > 0)
 
 
+def tells_what_it_sends(site: Site) -> bool:
+    return bool(site._views.fact("sending"))
+
+
 def test_it_starts_works_tells_about_itself_and_stops(site: Site) -> None:
     done = site.command("daemon", "start")
     pid = site.pid()
@@ -186,6 +190,7 @@ def test_ctrl_c_at_stop_breaks_the_requests_in_flight_off(site: Site, apis: Stan
     site.configure({"drain_timeout": "10m"})
     site.begin()
     in_its_upload(site, apis)
+    until(lambda: tells_what_it_sends(site), "what is being sent to be published")
     with site.popen("daemon", "stop", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as stop:
         assert stop.stderr is not None
         assert "Ctrl-C breaks them off" in stop.stderr.readline()

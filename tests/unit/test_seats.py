@@ -183,10 +183,10 @@ def test_more_large_samples_than_may_be_in_hand_are_not_looked_for_again_and_aga
 # The seats themselves
 
 
-def test_no_more_work_than_there_are_seats_and_who_had_left_goes_before_who_begins() -> None:
+def test_who_had_left_goes_on_at_once_and_nobody_begins_before_a_seat_is_free_again() -> None:
     bell, order = Bell(), []
     seats, away, may_return = Seats(1, bell), threading.Event(), threading.Event()
-    in_seat, may_leave = threading.Event(), threading.Event()
+    in_seat, may_leave, may_end = threading.Event(), threading.Event(), threading.Event()
 
     def large_one() -> None:
         with seats.taken():
@@ -194,6 +194,7 @@ def test_no_more_work_than_there_are_seats_and_who_had_left_goes_before_who_begi
                 away.set()
                 assert may_return.wait(LONG)
             order.append("returned")
+            assert may_end.wait(LONG)
 
     def substitute() -> None:
         with seats.taken():
@@ -208,13 +209,34 @@ def test_no_more_work_than_there_are_seats_and_who_had_left_goes_before_who_begi
     with ThreadPoolExecutor(3) as threads:
         threads.submit(large_one)
         assert away.wait(LONG)
-        threads.submit(substitute)
+        substituted = threads.submit(substitute)
         assert in_seat.wait(LONG)
         assert not seats.wanted
         threads.submit(newcomer)
         until(lambda: len(seats._changed._waiters) == 1)  # type: ignore[attr-defined]
         may_return.set()
-        until(lambda: seats.wanted)
+        until(lambda: order == ["returned"])
+        assert seats.wanted
         may_leave.set()
-    assert order == ["substitute", "returned", "newcomer"]
-    assert not seats.wanted
+        substituted.result(LONG)
+        assert not seats.wanted
+        assert order == ["returned", "substitute"], "both seats are one: the newcomer waits for the other too"
+        may_end.set()
+    assert order == ["returned", "substitute", "newcomer"]
+
+
+def test_a_large_sample_that_is_sent_whole_waits_for_no_other(lab: House) -> None:
+    answers = iter([Says(503)])
+    lab.script = lambda called: next(answers, None) if called.api is Api.ANALYTICS else None
+    drop_large(lab, "LARGE-SENT")
+    lab.run(1)
+    assert lab.state("LARGE-SENT") is State.WAITING
+    drop_large(lab, *large(IN_HAND))
+    for _ in range(IN_HAND):
+        claimed = lab.rooms.transitions.claim()
+        assert claimed is not None
+        assert claimed.sample_id != "LARGE-SENT"
+    lab.clock.advance(3600)
+    claimed = lab.rooms.transitions.claim()
+    assert claimed is not None
+    assert claimed.sample_id == "LARGE-SENT"

@@ -144,7 +144,7 @@ def test_an_image_that_is_planned_no_more_cannot_be_acknowledged(queue: Queue) -
     (gone,) = journal.images()
     journal.advance(Step.TAGS, {}, Step.UPLOAD, [image("b")])
     journal.acknowledged(stored(gone))
-    with pytest.raises(StateUnwritable, match="acknowledged could not be written"):
+    with pytest.raises(IllegalTransition, match="acknowledge an image"):  # what kept it from being written
         journal.advance(Step.UPLOAD, None, Step.ANALYTICS)
     assert [one.acknowledged_at for one in journal.images()] == [None]
 
@@ -159,6 +159,17 @@ def test_what_was_just_planned_is_known_as_it_stands_in_the_state(queue: Queue) 
     journal.acknowledged(stored(at_once[1]))
     queue.settle()
     assert journal.images()[1].status == 200
+
+
+def test_a_result_that_went_along_and_was_lost_lets_the_next_one_wait_for_the_disk(queue: Queue) -> None:
+    queue.drop("S1")
+    journal = queue.journal(queue.claim())
+    journal.begin(Step.METADATA)
+    journal.advance(Step.METADATA, {}, Step.TAGS)
+    queue.database._along.clear()  # as if its commit had failed
+    with pytest.raises(StateUnwritable, match="the step before"):
+        journal.advance(Step.TAGS, {}, Step.UPLOAD, [image("a")])
+    assert set(journal.steps()) == {Step.METADATA}
 
 
 def test_the_upload_has_no_result_before_each_acknowledgement_is_written(queue: Queue) -> None:
