@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from moichord import config, logs, service
+from moichord import composition, config, logs, service
 from moichord.errors import MoichordError
 
 PR_SET_PDEATHSIG = 1
@@ -78,6 +78,8 @@ def _run(config_file: Path, log: Path, gate: Path) -> NoReturn:
         for descriptor, target in ((output, 1), (output, 2), (os.open(os.devnull, os.O_RDONLY), 0)):
             os.dup2(descriptor, target)
         _name_threads()
+        # No sample is large here; and which of several threads takes a turn would be chance.
+        composition.LONG_SAMPLES_PER_WORKER = 0
         gate.read_bytes()
         status = _serve(config_file)
     except BaseException:  # noqa: BLE001 - a fork must not go on as the launcher
