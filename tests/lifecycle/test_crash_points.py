@@ -39,11 +39,12 @@ def test_the_daemon_may_die_before_any_call_of_a_trip(name: str, campaign: Campa
     scenario = trip(name, tmp_path)
     points = list(everyday(scenario, campaign.count(scenario)))
     verdicts = campaign.judge(points)
-    assert not [f"{verdict.point}: {sentence}" for verdict in verdicts for sentence in verdict.broken]
-    missed = [verdict.point for verdict in verdicts if not verdict.deaths]
-    # What threads do at the same time may fall into one commit: then a last call on the state is not made.
+    # What threads do at the same time may fall into one commit: then a last call on the state is not made, this time.
+    again = campaign.judge(verdict.point for verdict in verdicts if not verdict.deaths)
+    assert not [f"{verdict.point}: {sentence}" for verdict in (*verdicts, *again) for sentence in verdict.broken]
+    missed = [verdict.point for verdict in again if not verdict.deaths]
     assert not [str(point) for point in missed if point.trap.call in FOLDER_CALLS]
-    assert len(missed) <= max(1, len(points) // 10)
+    assert len(missed) <= len(points) // 10
 
 
 def test_the_daemon_may_die_in_its_first_start(campaign: Campaign, tmp_path: Path) -> None:
