@@ -93,11 +93,15 @@ class Verdict:
 
 
 class Campaign:
-    """A context manager: lanes with a launcher each, and the sites that trips begin from."""
+    """A context manager: lanes with a launcher each, and the sites that trips begin from.
 
-    def __init__(self, root: Path, lanes: int = 4) -> None:
+    With `one_worker_thread`, its daemons have no other: then which calls a thread makes is no chance.
+    """
+
+    def __init__(self, root: Path, lanes: int = 4, *, one_worker_thread: bool = False) -> None:
         self._root = root
         self._lanes = lanes
+        self._one_worker_thread = one_worker_thread
         self._launchers: queue.SimpleQueue[Launcher] = queue.SimpleQueue()
         self._numbers = count()
         self.templates = root / "templates"
@@ -105,7 +109,7 @@ class Campaign:
     def __enter__(self) -> Self:
         self._stack = ExitStack()
         for _ in range(self._lanes):
-            self._launchers.put(self._stack.enter_context(Launcher()))
+            self._launchers.put(self._stack.enter_context(Launcher(one_worker_thread=self._one_worker_thread)))
         self._pool = self._stack.enter_context(ThreadPoolExecutor(self._lanes))
         with self.launcher() as launcher:
             make_templates(self.templates, launcher)

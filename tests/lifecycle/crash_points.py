@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     names = None if options.scenario is None else options.scenario.split(",")
     verdicts: list[Verdict] = []
-    with Campaign(root, options.lanes) as campaign:
+    with Campaign(root, options.lanes, one_worker_thread=True) as campaign:
         for scenario in scenarios(other_file_system(root)):
             if names is None or scenario.name in names:
                 verdicts += _judged(options, scenario, campaign)

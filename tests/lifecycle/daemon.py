@@ -55,13 +55,19 @@ def until(look: Callable[[], T | None], what: str, patience: float = PATIENCE) -
 
 
 class Launcher:
-    """A context manager around the launcher process; one daemon at a time."""
+    """A context manager around the launcher process; one daemon at a time.
+
+    With `one_worker_thread` no thread of its daemons stands by for when large samples are being sent.
+    """
 
     _daemon: "Daemon | None" = None
 
+    def __init__(self, *, one_worker_thread: bool = False) -> None:
+        self._options = ["--one-worker-thread"] if one_worker_thread else []
+
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.lifecycle.launcher"],
+            [sys.executable, "-m", "tests.lifecycle.launcher", *self._options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -6,6 +6,9 @@ given their Python names in the kernel, so that a tracer finds them.
 One JSON object a line on standard input, {"config", "log", "gate", "passed"}: the daemon begins once the FIFO `gate` is
 opened for writing. Its clocks are ahead by the seconds in the file `passed`, as soon as there is one. Two lines come
 back for each: {"pid"} at once, {"status"} when it has ended (-9: killed).
+
+With `--one-worker-thread` each daemon has one thread a worker, and no others for when large samples are being sent:
+which of several threads takes a turn is chance, and a point of a trip is a call of one thread.
 """
 
 import contextlib
@@ -30,6 +33,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_SET_PTRACER = 0x59616D61
 PR_SET_PTRACER_ANY = -1
+ONE_WORKER_THREAD = "--one-worker-thread"
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -39,6 +43,8 @@ LATE = ("jmespath", "sqlalchemy.dialects.sqlite", "pydantic.dataclasses")
 
 
 def main() -> None:
+    if ONE_WORKER_THREAD in sys.argv[1:]:
+        composition.LONG_SAMPLES_PER_WORKER = 0
     for name in LATE:
         importlib.import_module(name)
     warm = False
@@ -78,8 +84,6 @@ def _run(config_file: Path, log: Path, gate: Path) -> NoReturn:
         for descriptor, target in ((output, 1), (output, 2), (os.open(os.devnull, os.O_RDONLY), 0)):
             os.dup2(descriptor, target)
         _name_threads()
-        # No sample is large here; and which of several threads takes a turn would be chance.
-        composition.LONG_SAMPLES_PER_WORKER = 0
         gate.read_bytes()
         status = _serve(config_file)
     except BaseException:  # noqa: BLE001 - a fork must not go on as the launcher

@@ -26,7 +26,8 @@ TRIPS = ["done", "failed", "cancel", "retry-cancelled", "done-elsewhere", "retry
 
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
-    with Campaign(tmp_path_factory.mktemp("crashes"), lanes=2 * (os.cpu_count() or 1)) as campaign:
+    lanes = 2 * (os.cpu_count() or 1)
+    with Campaign(tmp_path_factory.mktemp("crashes"), lanes, one_worker_thread=True) as campaign:
         yield campaign
 
 
