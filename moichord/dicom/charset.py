@@ -66,8 +66,14 @@ def looks_different(terms: tuple[str, ...]) -> bool:
 
 
 def spelled(terms: tuple[str, ...]) -> str:
-    """The declared sets, for messages."""
-    return " and ".join(term or "the default repertoire" for term in terms)
+    """The declared sets, for messages; what is no name of a set is quoted: it could be anything."""
+    return " and ".join(_named(term) for term in terms)
+
+
+def _named(term: str) -> str:
+    if not term:
+        return "the default repertoire"
+    return term if term in _STAND_ALONE or _TERM.fullmatch(term) else repr(term)
 
 
 def _repertoire(terms: tuple[str, ...]) -> Repertoire:

@@ -131,7 +131,7 @@ def _species_notes(present: Present, wanted: Sequence[Wanted], decisions: Sequen
     verdict = contradicts(text, coded) if coded is not None else None
     if coded is None or not verdict:
         return () if verdict is False else unknown
-    code = f"{coded.meaning} ({coded.value}, {coded.scheme})"
+    code = f"{coded.meaning!r} ({coded.value!r}, {coded.scheme!r})"
     origin = f"according to {source}" if source else "in words"
     raise Unfit(
         f"the species is {text!r} {origin}, but the image's PatientSpeciesCodeSequence says {code}",

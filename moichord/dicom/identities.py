@@ -38,8 +38,8 @@ class Identity:
     """What one file says of itself; "" where it says nothing. `values` by keyword, several joined by backslashes.
 
     SpecimenIdentifier is always among the `values`: those of all specimens in the container (PS3.3 C.7.6.22).
-    `problems` are the reasons for which it must not be sent, one sentence each. They hold UIDs, but no patient data.
-    `notes` are worth knowing.
+    `problems` are the reasons for which it must not be sent, one sentence each. They hold UIDs, in quotes, but no
+    patient data. `notes` are worth knowing.
     """
 
     sop_class_uid: str
@@ -164,7 +164,8 @@ def _uid_problems(keyword: str, uid: str, media_uid: str) -> list[str]:
     if not uid:
         return [f"{keyword} is missing"]
     if uid != media_uid:
-        return [f"{keyword} is {uid}, but the file meta information says {media_uid or 'nothing'}"]
+        said = repr(media_uid) if media_uid else "nothing"
+        return [f"{keyword} is {uid!r}, but the file meta information says {said}"]
     return []
 
 

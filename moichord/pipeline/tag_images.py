@@ -182,7 +182,7 @@ def _without_second_copies(folder: Path, planned: Iterable[Image]) -> Iterable[I
         names = f"{printable(first.relative_path)} and {printable(image.relative_path)}"
         if _digest(folder, first.relative_path) != _digest(folder, image.relative_path):
             raise SampleFailure(
-                f"{names} have the same SOP Instance UID ({image.sop_instance_uid}) but different contents.",
+                f"{names} have the same SOP Instance UID ({image.sop_instance_uid!r}) but different contents.",
                 remedy="Export the sample again: the scanner's export is wrong, or two exports were mixed.",
             )
         warning = f"the same file as {printable(first.relative_path)}: sent once"

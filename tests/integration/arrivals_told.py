@@ -146,14 +146,14 @@ UNFINISHED: list[tuple[Maker, str]] = [
 CONTRADICTIONS: list[tuple[Maker, str, str]] = [
     (
         arrivals.same_identity_other_bytes,
-        "odd.dcm and twin.dcm have the same SOP Instance UID (2.25.8) but different contents.",
+        "odd.dcm and twin.dcm have the same SOP Instance UID ('2.25.8') but different contents.",
         "Export the sample again: the scanner's export is wrong, or two exports were mixed.",
     ),
     (arrivals.two_patients, f"PatientID is 'P1' in image-0.dcm, but 'P2' in odd.dcm{MIXED}", SORT),
     (arrivals.two_accession_numbers, f"AccessionNumber is 'A-1' in odd.dcm, but 'A-2' in twin.dcm{MIXED}", SORT),
     (
         arrivals.two_names_for_itself,
-        "odd.dcm: SOPInstanceUID is 2.25.3, but the file meta information says 2.25.4.",
+        "odd.dcm: SOPInstanceUID is '2.25.3', but the file meta information says '2.25.4'.",
         EXPORT_AGAIN,
     ),
     (

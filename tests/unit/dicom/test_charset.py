@@ -165,3 +165,16 @@ def test_the_declared_terms_are_read_without_padding() -> None:
     assert charset.declared(b"\\ISO 2022 IR 87 ") == ("", "ISO 2022 IR 87")
     assert charset.declared(b"") == charset.DEFAULT
     assert charset.declared(b"  ") == charset.DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        (("",), "the default repertoire"),
+        (("", "ISO 2022 IR 87"), "the default repertoire and ISO 2022 IR 87"),
+        (("ISO_IR 192",), "ISO_IR 192"),
+        (("Rex^Smith",), "'Rex^Smith'"),
+    ],
+)
+def test_a_declaration_that_is_no_name_of_a_set_is_quoted(terms: tuple[str, ...], said: str) -> None:
+    assert charset.spelled(terms) == said

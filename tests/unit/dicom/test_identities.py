@@ -34,11 +34,11 @@ def test_an_image_says_who_and_what_it_is(open_file: Open) -> None:
         (element(0x00080018, "UI", b"2.25.3"), "SOPClassUID is missing"),
         (
             element(0x00080016, "UI", STRUCTURED_REPORT.encode() + b"\0") + element(0x00080018, "UI", b"2.25.4"),
-            "SOPInstanceUID is 2.25.4, but the file meta information says 2.25.3",
+            "SOPInstanceUID is '2.25.4', but the file meta information says '2.25.3'",
         ),
         (
             element(0x00080016, "UI", b"1.2.3\0") + element(0x00080018, "UI", b"2.25.3"),
-            "SOPClassUID is 1.2.3, but the file meta information says 1.2.840",
+            "SOPClassUID is '1.2.3', but the file meta information says '1.2.840",
         ),
     ],
 )

@@ -50,7 +50,8 @@ def coercion_of(open_file: Open, content: bytes, **wanted: str) -> Coercion:
 def test_a_species_against_the_code_of_the_image_is_refused(open_file: Open, undefined: bool) -> None:
     content = code(DOG, undefined=undefined)
     words = (
-        r"the species is 'cat' according to metadata field species, but .* Canis lupus familiaris \(448771007, SCT\)"
+        r"the species is 'cat' according to metadata field species, but .*"
+        r" says 'Canis lupus familiaris' \('448771007', 'SCT'\)"
     )
     with pytest.raises(Unfit, match=words) as caught:
         coercion_of(open_file, content, PatientSpeciesDescription="cat")

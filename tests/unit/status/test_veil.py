@@ -14,6 +14,15 @@ from moichord.status.veil import veiled
             "PatientID is (hidden) in a.dcm, but (hidden) in b.dcm: no",
         ),
         (r"It is 'O\'Hara \"x\"'.", "It is (hidden)."),
+        (
+            "the species is 'cat' in words, but the image's PatientSpeciesCodeSequence says 'Dog' ('448771007', 'SCT')",
+            "the species is (hidden) in words, but the image's PatientSpeciesCodeSequence says (hidden) "
+            "((hidden), (hidden))",
+        ),
+        (
+            "SOPInstanceUID is '2.25.4', but the file meta information says nothing",
+            "SOPInstanceUID is (hidden), but the file meta information says nothing",
+        ),
         ("the value 'Rex' (from 'owner') is too long", "the value (hidden) (from (hidden)) is too long"),
         ('It refused (400). The server wrote: {"owner": "Ann"}\nmore', "It refused (400). The server wrote: (hidden)"),
         ("It refused (400).", "It refused (400)."),
