@@ -132,18 +132,8 @@ def equipment(
         metadata_call=CallTemplate(settings.metadata.body, settings.metadata.headers, settings.metadata.params),
         upload_call=CallTemplate(None, settings.upload.headers, {}, settings.upload.fields),
         analytics_call=CallTemplate(settings.analytics.body, settings.analytics.headers, settings.analytics.params),
-        tags=TagPolicy(
-            rules=settings.tags,
-            consistent=settings.dicom.consistent,
-            record_changes=settings.dicom.record_changes,
-            signed=settings.dicom.signed,
-            non_image=settings.dicom.non_image,
-        ),
-        patience=Patience(
-            settle_time=settings.watch.settle_time,
-            incomplete_timeout=settings.watch.incomplete_timeout,
-            unknown_sample_grace=settings.metadata.unknown_sample_grace,
-        ),
+        tags=_tag_policy(settings),
+        patience=_patience(settings),
         accept_already_stored=settings.upload.already_stored == "accept",
         archive_images=settings.archive.images,
         look=look,
@@ -153,6 +143,24 @@ def equipment(
         clock=clock,
         on_sent=on_sent,
         ahead=ahead,
+    )
+
+
+def _tag_policy(settings: Settings) -> TagPolicy:
+    return TagPolicy(
+        rules=settings.tags,
+        consistent=settings.dicom.consistent,
+        record_changes=settings.dicom.record_changes,
+        signed=settings.dicom.signed,
+        non_image=settings.dicom.non_image,
+    )
+
+
+def _patience(settings: Settings) -> Patience:
+    return Patience(
+        settle_time=settings.watch.settle_time,
+        incomplete_timeout=settings.watch.incomplete_timeout,
+        unknown_sample_grace=settings.metadata.unknown_sample_grace,
     )
 
 

@@ -12,5 +12,9 @@ cannot be used at all, and whatever a body raises while it is read.
     faults.py     which fault an exception of the HTTP libraries stands for
     answers.py    pure: what an answer or a fault means (outage, transient, permanent), in plain words
     replies.py    pure: what of a reply is read, kept and quoted
-    metadata.py, analytics.py, upload/  the three calls
+    masking.py    pure: our own secrets, where an answer quotes them
+    bandwidth.py  how fast all uploads together may go
+    metadata.py, analytics.py, upload/  the three calls of a trip
+    sample_list.py, receiver.py  the list of expected samples; who is told of what happened
+    preflight.py  whether the server would take what comes, asked without causing work
 """

@@ -191,11 +191,8 @@ class Walker:
                 continue
             if tag == 0 or (group == 0xFFFE) is in_item or not (in_item or tag == ITEM):
                 raise _disorder(top, tag, length, offset)
-            if not in_item:
-                opened = (True, encoding)
-            elif encoding.implicit:
-                opened = (False, encoding)
-            else:
+            opened = (not in_item, encoding)
+            if in_item and not encoding.implicit:
                 vr, length, following = self._nested_header(offset, index, tag, encoding)
                 opened = (False, IMPLICIT_LITTLE if vr == "UN" else encoding)
             offset = following

@@ -15,7 +15,7 @@ Fields of a line are given as `extra`: `log.info("uploaded", extra={"sample": ..
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -63,26 +63,35 @@ def setup(
     redaction = Redaction(secrets)
     handlers: list[logging.Handler] = []
     if file is not None:
-        handlers.append(LogFile(file, rotation))
-        handlers[-1].setFormatter(Redacted(_formatter(format, colour=False), redaction))
+        handlers.append(_redacted(LogFile(file, rotation), _formatter(format, colour=False), redaction))
     to_journal = format == "auto" and stream is not None and is_journal(stream, journal_stream)
     if to_journal or format == "journald":
         handlers.append(JournalHandler(redaction, stream, journal))
     elif stream is not None:
-        handlers.append(logging.StreamHandler(stream))
-        handlers[-1].setFormatter(Redacted(_formatter(format, colour=colour and stream.isatty()), redaction))
+        formatter = _formatter(format, colour=colour and stream.isatty())
+        handlers.append(_redacted(logging.StreamHandler(stream), formatter, redaction))
+    _take_the_place_of_others(handlers)
+    logging.getLogger().setLevel(level.upper())
+    for library, least in QUIET_LIBRARIES.items():
+        logging.getLogger(library).setLevel(least)
+    logging.captureWarnings(True)
     # A failing handler would print the record, secrets and all, to standard error.
     logging.raiseExceptions = False
+
+
+def _redacted(handler: logging.Handler, formatter: logging.Formatter, redaction: Redaction) -> logging.Handler:
+    handler.setFormatter(Redacted(formatter, redaction))
+    return handler
+
+
+def _take_the_place_of_others(handlers: Sequence[logging.Handler]) -> None:
+    """Of those that an earlier set-up made: who else listens is none of our business."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler.formatter, Redacted)]:
         root.removeHandler(handler)
         handler.close()
     for handler in handlers:
         root.addHandler(handler)
-    root.setLevel(level.upper())
-    for library, least in QUIET_LIBRARIES.items():
-        logging.getLogger(library).setLevel(least)
-    logging.captureWarnings(True)
 
 
 def _formatter(name: str, *, colour: bool) -> logging.Formatter:

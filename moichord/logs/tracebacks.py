@@ -2,13 +2,15 @@
 
 The text of an error that nobody foresaw may quote whatever it broke at: a value of a tag, a reply, a statement with its
 parameters. It is told only of kinds whose text comes from Python itself and names nothing but code, and of moichord's
-own errors, which are written for logs.
+own errors, which are written for logs. What a library derives from those kinds may quote anything again.
 
 Owns that choice and the layout. It must not know secrets (`redaction`). No error leaves it.
 """
 
 import traceback
 from collections.abc import Iterator
+
+from moichord.errors import MoichordError
 
 TELL_NOTHING_BUT_CODE = (
     AttributeError,
@@ -19,7 +21,7 @@ TELL_NOTHING_BUT_CODE = (
     RecursionError,
     ZeroDivisionError,
 )
-OWN = "moichord.errors"
+PYTHON = "builtins"
 CAUSE = "The above exception was the direct cause of the following exception:"
 CONTEXT = "During handling of the above exception, another exception occurred:"
 
@@ -43,10 +45,10 @@ def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
 
 def _told(error: BaseException) -> str:
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ in {"builtins", OWN} else f"{kind.__module__}.{kind.__qualname__}"
-    if kind.__module__ == OWN:
-        return f"{name}: {getattr(error, 'brief', error)}"
-    if kind in TELL_NOTHING_BUT_CODE:
+    if isinstance(error, MoichordError):
+        return f"{kind.__qualname__}: {getattr(error, 'brief', error)}"
+    name = kind.__qualname__ if kind.__module__ == PYTHON else f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(error, TELL_NOTHING_BUT_CODE) and kind.__module__ == PYTHON:
         return f"{name}: {error}"
     if isinstance(error, OSError) and error.strerror:
         return f"{name}: [Errno {error.errno}] {error.strerror}"

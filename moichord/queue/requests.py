@@ -146,18 +146,37 @@ def reopening(
     from_step: Step | None,
 ) -> Reopening:
     """How `retry` is to continue `submission`; UsageRefused if it cannot, or not from that step."""
-    name = submission.sample_id
+    _require_not_deleted(submission)
+    if submission.state is State.DONE:
+        return _of_a_done_sample(submission, from_step)
+    _require_ended(submission)
+    if not any(image.upload_began for image in images):
+        return _from_the_beginning(submission, from_step)
+    _require_possible(submission, steps, images, from_step)
+    return _from(from_step or _first_unfinished(steps))
+
+
+def _require_not_deleted(submission: Submission) -> None:
     if submission.deleted_at is not None or submission.intent == "delete":
         raise UsageRefused(
-            f"The folder of {name} was deleted, as archive.retention says.", remedy="Drop the sample again."
+            f"The folder of {submission.sample_id} was deleted, as archive.retention says.",
+            remedy="Drop the sample again.",
         )
-    if submission.state is State.DONE:
-        if from_step is not Step.ANALYTICS:
-            raise UsageRefused(
-                f"{name} is done; of a done sample only analytics can be repeated.",
-                remedy=f"Use `moichord retry {name} --from analytics`, or drop the folder again to send all of it.",
-            )
-        return Reopening(Step.ANALYTICS, forget=(), reset=(Step.ANALYTICS,))
+
+
+def _of_a_done_sample(submission: Submission, from_step: Step | None) -> Reopening:
+    name = submission.sample_id
+    if from_step is not Step.ANALYTICS:
+        raise UsageRefused(
+            f"{name} is done; of a done sample only analytics can be repeated.",
+            remedy=f"Use `moichord retry {name} --from analytics`, or drop the folder again to send all of it.",
+        )
+    return Reopening(Step.ANALYTICS, forget=(), reset=(Step.ANALYTICS,))
+
+
+def _require_ended(submission: Submission) -> None:
+    """And not lost: what is left of it can go on."""
+    name = submission.sample_id
     if submission.state not in {State.FAILED, State.CANCELLED}:
         raise UsageRefused(
             f"{name} is {submission.state}: only a failed or cancelled sample can be retried.",
@@ -168,13 +187,22 @@ def reopening(
             f"The folder of {name} was removed from work: there is nothing left that could go on.",
             remedy="Drop the sample into the inbox again.",
         )
-    if not any(image.upload_began for image in images):
-        if from_step not in {None, Step.METADATA}:
-            raise UsageRefused(
-                f"Nothing of {name} was uploaded yet, so it can only begin at metadata.",
-                remedy="Leave out --from.",
-            )
-        return Reopening(Step.METADATA, forget=STEPS, reset=())
+
+
+def _from_the_beginning(submission: Submission, from_step: Step | None) -> Reopening:
+    if from_step not in {None, Step.METADATA}:
+        raise UsageRefused(
+            f"Nothing of {submission.sample_id} was uploaded yet, so it can only begin at metadata.",
+            remedy="Leave out --from.",
+        )
+    return Reopening(Step.METADATA, forget=STEPS, reset=())
+
+
+def _require_possible(
+    submission: Submission, steps: Mapping[Step, StepRecord], images: Sequence[Image], from_step: Step | None
+) -> None:
+    """Once an upload has begun: the step that is asked for must neither be behind it nor need what is missing."""
+    name = submission.sample_id
     if from_step in {Step.METADATA, Step.TAGS}:
         raise UsageRefused(
             f"The upload of {name} had begun: its metadata and tags stand, so that all its images agree.",
@@ -191,7 +219,6 @@ def reopening(
             f"All images of {name} are stored, and its filing had begun: there is nothing left to upload.",
             remedy="Leave out --from, or use --from analytics.",
         )
-    return _from(from_step or _first_unfinished(steps))
 
 
 def require_cancellable(submission: Submission) -> None:

@@ -27,7 +27,7 @@ ONLY = {
     "durable": {"errors"},
     "templates": set(),
     "tag_rules": {"templates", "dicom.dictionary"},
-    "logs": {"sample"},
+    "logs": {"sample", "errors"},
     "outage": {"sample"},
     "retry": {"errors", "outage", "sample"},
     "queue": {"sample", "errors", "clock", "durable", "pulse", "retry", "outage"},

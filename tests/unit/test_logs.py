@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from moichord import logs
+from moichord.apis.bodies import BodyLengthWrong
 from moichord.errors import ApiRefusal, SampleFailure
 from moichord.sample import Api
 
@@ -82,6 +83,10 @@ def test_a_traceback_follows_its_line_with_its_control_characters_escaped() -> N
     assert lines[-1] == "    AttributeError: a\\x1bb"
 
 
+class OfALibrary(AttributeError):
+    """What a library raises where an attribute is missing; its text may quote a value."""
+
+
 @pytest.mark.parametrize("format", ["console", "json"])
 @pytest.mark.parametrize(
     ("error", "told"),
@@ -92,6 +97,10 @@ def test_a_traceback_follows_its_line_with_its_control_characters_escaped() -> N
         (ApiRefusal("It refused (400).", api=Api.UPLOAD, detail="Rex"), "ApiRefusal: It refused (400)."),
         (FileNotFoundError(2, "No such file or directory", "Rex.dcm"), "[Errno 2] No such file or directory"),
         (AttributeError("'int' object has no attribute 'x'"), "AttributeError: 'int' object has no attribute 'x'"),
+        (ModuleNotFoundError("No module named 'x'"), "ModuleNotFoundError: No module named 'x'"),
+        (UnboundLocalError("local variable 'x'"), "UnboundLocalError: local variable 'x'"),
+        (OfALibrary("no field Rex"), "OfALibrary (its text is not logged"),
+        (BodyLengthWrong("A file changed while it was being sent."), "BodyLengthWrong: A file changed while it was"),
     ],
 )
 def test_a_traceback_says_where_and_what_kind_but_quotes_no_value(format: str, error: Exception, told: str) -> None:
