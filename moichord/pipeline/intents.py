@@ -14,7 +14,9 @@ from moichord.pipeline.journal import Journal
 from moichord.sample import Image
 
 AHEAD = 4
-"""Their commit holds all that was answered before: so few answers are ever on no disk while further images go out."""
+"""So many short requests share one commit of their intents. More would save little, and after a crash more images would
+be thought to have been sent that were not. How many answers are on no disk yet is not decided here: the permits of
+`upload_pool` bound them."""
 
 
 class Intents:
