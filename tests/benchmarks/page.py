@@ -109,7 +109,9 @@ class Reader:
 
 def pages(root: Path, size: Size) -> list[Asked]:
     """Each kind of page of a site below `root`."""
-    site = scale.Site(root, scale.Size(arriving=0, waiting=size.waiting, done=size.done, failed=30, history=size.history))
+    site = scale.Site(
+        root, scale.Size(arriving=0, waiting=size.waiting, done=size.done, failed=30, history=size.history)
+    )
     port = _free_port()
     blocks = yaml.safe_load(site.config.read_text())
     site.config.write_text(yaml.safe_dump({**blocks, "web": {"listen": f"127.0.0.1:{port}"}}))
