@@ -8,19 +8,18 @@ import logging
 import platform
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 from moichord.apis.receiver import Receiver
 from moichord.clock import Clock
 from moichord.composition import Rooms
-from moichord.config import Settings
-from moichord.errors import StateUnwritable
+from moichord.config import Notify, Settings
 from moichord.logs import RecentLines, Redaction
 from moichord.pulse import Pulse
 from moichord.queue.announcements import Announcements
 from moichord.queue.conditions import Condition, Conditions
 from moichord.queue.database import Database
 from moichord.queue.space import Space
+from moichord.reload import Configuration
 from moichord.status.notify.failure_report import failure_report, hidden_in
 from moichord.status.notify.heartbeat import Heartbeat
 from moichord.status.notify.messages import Messages
@@ -43,23 +42,22 @@ def require_usable(settings: Settings) -> None:
 
 
 class Announcing:
-    """One daemon's. `settings` are those that it goes by now."""
+    """One daemon's. `configuration` has the settings that it goes by now."""
 
     def __init__(
-        self, rooms: Rooms, database: Database, settings: Callable[[], Settings], clock: Clock, pulse: Pulse
+        self, rooms: Rooms, database: Database, configuration: Configuration, clock: Clock, pulse: Pulse
     ) -> None:
         self._rooms = rooms
-        self._settings = settings
+        self._configuration = configuration
         self._clock = clock
         self._pulse = pulse
         self._place = platform.node() or "this machine"
         self._lines = RecentLines()
         self._announcements = Announcements(database)
-        self._conditions = Conditions(database, clock)
-        self._outlook = self._made_outlook(Space(database))
+        self._outlook = self._made_outlook(Space(database), Conditions(database, clock))
         self._messages = Messages(
             self._announcements,
-            lambda: settings().notify,
+            self._notify,
             addressees,
             clock,
             self._place,
@@ -69,13 +67,13 @@ class Announcing:
         report, heartbeat = Receiver("notify.report_url", clock), Receiver("notify.heartbeat_url", clock)
         self._reports = Reports(
             self._announcements,
-            lambda: settings().notify.report_url,
+            lambda: self._notify().report_url,
             self._report,
             lambda url, body: report.tell("POST", url, body, JSON),
             clock,
         )
         self._heartbeat = Heartbeat(
-            lambda: settings().notify.heartbeat_url, self._reasons, lambda url: heartbeat.tell("GET", url), clock
+            lambda: self._notify().heartbeat_url, self._reasons, lambda url: heartbeat.tell("GET", url), clock
         )
 
     @property
@@ -89,6 +87,9 @@ class Announcing:
         logging.getLogger().addHandler(self._lines)
         start("messages", lambda: self._messages.run(stopping))
         start("reports", lambda: self._reports.run(stopping))
+
+    def beat(self, start: Start, stopping: threading.Event) -> None:
+        """Start the heartbeat: not before a first look has shown whether all is well."""
         start("heartbeat", lambda: self._heartbeat.run(stopping))
 
     def look_ahead(self, start: Start, stopping: threading.Event) -> None:
@@ -101,32 +102,33 @@ class Announcing:
 
     def waits_for(self, problem: str) -> None:
         """The daemon has started, and waits for a share."""
-        with suppress(StateUnwritable):  # said by others
-            self._conditions.begins("start", Condition("share", problem, "the share is there, and moichord goes on"))
+        self._outlook.awaits("start", Condition("share", problem, "the share is there, and moichord goes on"))
 
-    def _made_outlook(self, space: Space) -> Outlook:
-        settings, state = self._settings().folders, self._settings().state
-        places = {"work": settings.work, "done": settings.done, "failed": settings.failed, "state": state.parent}
+    def _made_outlook(self, space: Space, conditions: Conditions) -> Outlook:
+        folders, state = self._configuration.settings.folders, self._configuration.settings.state
+        places = {"work": folders.work, "done": folders.done, "failed": folders.failed, "state": state.parent}
         return Outlook(
-            *(self._rooms.views, space, places, lambda: self._settings().notify, self._clock, self._pulse),
-            self._conditions,
+            *(self._rooms.views, space, places, self._notify, self._clock, self._pulse),
+            conditions,
             lambda: ailments(self._rooms.storage, self._rooms.intake.problems),
         )
 
+    def _notify(self) -> Notify:
+        return self._configuration.settings.notify
+
     def _report(self, submission: str) -> bytes:
         detail = self._rooms.views.detail(submission)
-        masked = Redaction({*self._settings().secrets(), *hidden_in(detail)})
+        masked = Redaction({*self._configuration.secrets, *hidden_in(detail)})
         return failure_report(detail, self._lines.of(submission, masked), self._place)
 
     def _without_secrets(self, text: str) -> str:
-        return Redaction(self._settings().secrets())(text)
+        return Redaction(self._configuration.secrets)(text)
 
     def _reasons(self) -> list[str]:
         """As /readyz has them; and who hangs, since nobody may look for that but a supervisor."""
         hangs = [f"the thread {one.thread} hangs" for one in self._pulse.hanging()]
         outages, paused_at = self._announcements.hindrances()
-        hindrances = [*self._rooms.storage.notices, *self._rooms.intake.problems, *hangs]
-        return reasons(hindrances, outages, paused_at, self._clock.now())
+        return reasons([*self._rooms.hindrances.sentences, *hangs], outages, paused_at, self._clock.now())
 
 
 def ailments(storage: Storage, of_inbox: list[str]) -> dict[str, Condition]:

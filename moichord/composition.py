@@ -17,6 +17,7 @@ from moichord.clock import Bell, Clock
 from moichord.conclusion import Conclusion
 from moichord.config import Settings
 from moichord.errors import Hold, StateUnwritable
+from moichord.hindrances import Hindrances
 from moichord.housekeeping import Housekeeping, Retention
 from moichord.inbox.doorbell import Doorbell
 from moichord.inbox.intake import Intake
@@ -62,6 +63,7 @@ class Rooms:
     interruptions: Interruptions
     endings: Endings
     storage: Storage
+    hindrances: Hindrances
     housekeeping: Housekeeping
     intake: Intake
     doorbell: Doorbell
@@ -165,7 +167,8 @@ def furnish(
         storage.keep_free(settings.watch.min_free_space)
         page.adopt(settings)
 
-    page = Page(settings, database, clock, lambda: [*storage.notices, *intake.problems])
+    hindrances = Hindrances(storage, intake, spool, endings)
+    page = Page(settings, database, clock, lambda: hindrances.sentences)
     adopt(settings, clients)
     turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, terms.rules, cancellations, pulse)
     threads = range(settings.workers + _most_long(settings))
@@ -176,7 +179,7 @@ def furnish(
     interruptions, retained = Interruptions(database, clock), Retained(database, clock)
     housekeeping = Housekeeping(storage, interruptions, retained, spool, clock, terms.retention, ring, pulse)
     return Rooms(
-        *(spool, arrivals, transitions, interruptions, endings, storage, housekeeping, intake, doorbell),
+        *(spool, arrivals, transitions, interruptions, endings, storage, hindrances, housekeeping, intake, doorbell),
         *(attendant, Bulletin(database), sending, pool, turns, workers, way_back, terms.manifest_of, views),
         *(page, _reloading(adopt, terms, interruptions)),
     )

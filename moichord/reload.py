@@ -63,6 +63,11 @@ class Configuration:
         self._after_restart: tuple[str, ...] = ()
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every text that nobody may read: those of before as well, which may be in use still, or be quoted later."""
+        return self._secrets
+
+    @property
     def notices(self) -> list[str]:
         """What people should know of the last reload."""
         said = []

@@ -167,7 +167,7 @@ class Service:
             clients = self._configuration.clients
             rooms = furnish(settings, self._clock, database, state_uuid, clients, self._signals, pulse=self._pulse)
             page = self._thread("page", lambda: rooms.page.run(self._signals.stopping))
-            announcing = Announcing(rooms, database, lambda: self._configuration.settings, self._clock, self._pulse)
+            announcing = Announcing(rooms, database, self._configuration, self._clock, self._pulse)
             self._announcing = announcing
             announcing.begin(self._thread, self._signals.stopping)
             if self._share_is_there(rooms, announcing):
@@ -190,17 +190,20 @@ class Service:
 
     def _share_is_there(self, rooms: Rooms, announcing: Announcing) -> bool:
         """Wait for a share that is not mounted yet, and say once that it is missing; False if the daemon is to stop."""
-        said = None
-        while (problem := _absence(rooms)) is not None:
-            if problem != said:
-                log.error("%s; waiting for it", problem)
-                announcing.waits_for(problem)
-                said = problem
-            rooms.bulletin.publish([problem, *self._configuration.notices, *announcing.notices], {})
-            self._supervision.show(f"waiting: {problem}")
+        said, missing = None, rooms.hindrances.look_for_share()
+        announcing.beat(self._thread, self._signals.stopping)
+        while missing is not None:
+            if missing != said:
+                log.error("%s; waiting for it", missing)
+            said = missing
+            announcing.waits_for(missing)
+            self._publish(rooms)
+            self._supervision.show(f"waiting: {missing}")
             self._supervision.ready()
-            if self._rest(self._configuration.settings.watch.scan_interval, rooms):
+            if self._rest(self._interval(), rooms):
                 return False
+            missing = rooms.hindrances.look_for_share()
+        self._publish(rooms)
         self._supervision.show("starting")
         return True
 
@@ -243,20 +246,24 @@ class Service:
         while not self._rest(rest, rooms):
             if not self._supervision.listened_to:
                 self._supervision.tick()
-            rest = RESTART_SECONDS
-            try:
-                with self._pulse.within(PUBLISHING_SECONDS, "publishes how it stands"):
-                    rooms.bulletin.publish(self._notices(rooms), rooms.sending.by_submission())
-                rest = ATTENTION_SECONDS
-            except StateUnwritable as error:
-                self._say_once("main", error)
-            except Exception:
-                log.exception("how it stands could not be published; tried again")
+            rest = ATTENTION_SECONDS if self._publish(rooms) else RESTART_SECONDS
+
+    def _publish(self, rooms: Rooms) -> bool:
+        """Whether other processes can see now how it stands."""
+        try:
+            with self._pulse.within(PUBLISHING_SECONDS, "publishes how it stands"):
+                rooms.bulletin.publish(self._notices(rooms), rooms.sending.by_submission())
+            return True
+        except StateUnwritable as error:
+            self._say_once("main", error)
+        except Exception:
+            log.exception("how it stands could not be published; tried again")
+        return False
 
     def _notices(self, rooms: Rooms) -> list[str]:
         own = [*rooms.page.notices, *self._supervision.notices(), *self._configuration.notices]
         announcing = () if self._announcing is None else self._announcing.notices
-        return [*rooms.storage.notices, *rooms.intake.notices, *own, *announcing]
+        return list(dict.fromkeys([*rooms.hindrances.sentences, *rooms.intake.notices, *own, *announcing]))
 
     def _interval(self) -> float:
         return self._configuration.settings.watch.scan_interval
@@ -304,14 +311,3 @@ class Service:
                 thread.join(HEED_SIGNALS_SECONDS)
         for thread in threads:
             thread.join()
-
-
-def _absence(rooms: Rooms) -> str | None:
-    """The share to wait for before anything is made of what is not there.
-
-    That of done or failed is waited for only where a sample is on its way back from there: all else can go on.
-    """
-    problem = rooms.intake.absence() or rooms.spool.absence() or rooms.storage.unmounted("work")
-    if problem is None and rooms.endings.half_brought_back():
-        problem = rooms.storage.unmounted("done", "failed")
-    return problem

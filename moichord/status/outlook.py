@@ -29,7 +29,8 @@ UNWRITABLE = Condition(
 
 class Outlook:
     """`places` are the folders whose disks matter, `rules` what counts as silence now; `ailments` is what else ails
-    this machine, by name. `unrecorded` is what holds and the state could not be told of.
+    this machine, by name. `unrecorded` is what began and the state could not be told of, by name, in its first words:
+    once the state can be written, history has it in these words, and then its end.
     """
 
     def __init__(
@@ -62,6 +63,16 @@ class Outlook:
             self.look()
             self._clock.wait(stopping, SECONDS)
 
+    def awaits(self, name: str, condition: Condition) -> None:
+        """This one holds before the first look; nothing is known of others."""
+        condition = self.unrecorded.get(name, condition)
+        try:
+            self._conditions.begins(name, condition)
+        except StateUnwritable:  # said by others
+            self.unrecorded = {name: condition}
+        else:
+            self.unrecorded = {}
+
     def look(self) -> None:
         """Look at everything once."""
         rules, now = self._rules(), self._clock.now()
@@ -82,13 +93,15 @@ class Outlook:
         self._remember(now, {one.folders[0]: one.free for one in found}, holding)
 
     def _remember(self, now: float, free: Mapping[str, int], holding: Mapping[str, Condition]) -> None:
+        began = {**holding, **self.unrecorded}
         try:
             self._space.record(now, free)
+            self._conditions.now(began)
             self._conditions.now(holding)
         except StateUnwritable:
             known = self._conditions.known()
-            unknown = {name: one for name, one in holding.items() if name not in known}
-            self.unrecorded = {**unknown, "unwritable": UNWRITABLE}
+            began["unwritable"] = UNWRITABLE
+            self.unrecorded = {name: one for name, one in began.items() if name not in known}
             raise
         self.unrecorded = {}
 

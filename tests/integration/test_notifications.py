@@ -1,10 +1,12 @@
 """What people are told elsewhere by a running daemon: messages through Apprise, reports, heartbeats."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from moichord.sample import Api
 from moichord.sandbox.received import Received
@@ -238,6 +240,29 @@ def test_the_heartbeat_says_well_and_unwell_as_readyz_does_and_a_reload_moves_it
     daemon.wait_for(lambda: has_notice(daemon, "notify.heartbeat_url: the server did not take it (status 404)"), "it")
     assert KEY not in daemon.log
     assert second.refused[0].path == f"/other/{KEY}"
+
+
+def test_while_a_start_waits_for_its_share_nobody_is_told_that_all_is_well(
+    make_daemon: MakeDaemon, receiver: ReceivingServer
+) -> None:
+    settings = {
+        "watch": {"mount_marker": ".mounted"},
+        "web": {"enabled": True, "listen": "127.0.0.1:0"},
+        "notify": {"heartbeat_url": f"http://{receiver.address}/ping"},
+    }
+    daemon = make_daemon(settings).start(says="the share is gone")
+    page = daemon.wait_for(lambda: re.search(r"the page is at (http://\S+)/", daemon.log), "the page")[1]
+    waiting = requests.get(f"{page}/readyz", timeout=20)
+    assert (waiting.status_code, waiting.text.startswith("the share is gone")) == (503, True)
+    daemon.wait_for(lambda: has_notice(daemon, "the share is gone"), "what status says")
+    daemon.wait_for(lambda: receiver.told, "a heartbeat")
+    assert set(receiver.paths()) == {"/ping/fail"}
+
+    (daemon.inbox / ".mounted").touch()
+    daemon.wait_for(lambda: receiver.paths()[-1] == "/ping", "a heartbeat that says well")
+    ready = requests.get(f"{page}/readyz", timeout=20)
+    assert (ready.status_code, ready.text) == (200, "ready\n")
+    daemon.wait_for(lambda: not has_notice(daemon, "the share is gone"), "the end of it in status")
 
 
 def test_a_reload_takes_other_receivers_and_refuses_those_that_cannot_be(

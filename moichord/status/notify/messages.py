@@ -10,7 +10,7 @@ thread of its own, so that one that hangs keeps nobody else waiting, and never m
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from moichord.clock import Clock
@@ -31,8 +31,6 @@ LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 120.0
 AT_ONCE = 500
 """News that one message tells of at most; what is more waits in the state."""
-SAME_SECONDS = 60.0
-"""What was told though the state could not hold it is not told again once it does."""
 UNMARKED = 1000
 """Rows without news after which the mark is moved all the same, so that a start has few of them to read."""
 
@@ -79,8 +77,9 @@ class _Channel:
     errand: _Errand | None = None
     problem: str | None = None
     problem_since: float = 0.0
-    unrecorded: dict[str, float] = field(default_factory=dict)  # what was told before the state could hold it: when
-    known_already: bool = False  # a row was read that says the same
+    unrecorded: dict[str, str | None] = field(default_factory=dict)
+    """What was told before the state could hold it: in which words, by name; None once a row was read that says so."""
+    known_already: bool = False  # such a row was read
 
 
 class Messages:
@@ -136,6 +135,7 @@ class Messages:
         last = self._announcements.last()
         for channel in self._channels.values():
             self._end_errand(channel, rules)
+            self._read_unrecorded(channel, rules)  # before the rows that say the same
             self._read(channel, last, rules)
             self._send(channel, rules)
             self._mark(channel)
@@ -161,21 +161,28 @@ class Messages:
         while channel.seen < last and len(channel.waiting) < AT_ONCE:
             rows = self._announcements.rows(channel.seen, last, AT_ONCE)
             channel.seen = rows[-1].number if len(rows) == AT_ONCE else last
-            self._note(channel, [one for one in map(news_of, rows) if one is not None], rules)
-        for condition in self._unrecorded().values():
-            row = Row(0, _event(condition, self._clock.now()), None, None)
-            for one in filter(None, [news_of(row)]):
-                self._note(channel, [one], rules)
-                channel.unrecorded[one.text] = self._clock.monotonic()
+            for one in filter(None, map(news_of, rows)):
+                name = next((name for name, words in channel.unrecorded.items() if words == one.text), None)
+                if name is None:
+                    self._note(channel, one, rules)
+                else:
+                    channel.unrecorded[name], channel.known_already = None, True
 
-    def _note(self, channel: _Channel, news: Iterable[News], rules: Notify) -> None:
-        now = self._clock.monotonic()
-        for one in news:
-            told_already = now - channel.unrecorded.get(one.text, float("-inf")) <= SAME_SECONDS
-            channel.known_already |= told_already
-            if one.event in rules.events and not told_already:
-                channel.since = channel.since if channel.waiting else now
-                channel.waiting.append(one)
+    def _read_unrecorded(self, channel: _Channel, rules: Notify) -> None:
+        """What the state could not hold is told once by its name, however its words change."""
+        unrecorded = self._unrecorded()
+        for name in [name for name, words in channel.unrecorded.items() if words is None and name not in unrecorded]:
+            del channel.unrecorded[name]
+        for name in [name for name in unrecorded if name not in channel.unrecorded]:
+            one = news_of(Row(0, _event(unrecorded[name], self._clock.now()), None, None))
+            if one is not None:
+                self._note(channel, one, rules)
+                channel.unrecorded[name] = one.text
+
+    def _note(self, channel: _Channel, one: News, rules: Notify) -> None:
+        if one.event in rules.events:
+            channel.since = channel.since if channel.waiting else self._clock.monotonic()
+            channel.waiting.append(one)
 
     def _send(self, channel: _Channel, rules: Notify) -> None:
         now = self._clock.monotonic()

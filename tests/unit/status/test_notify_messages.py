@@ -13,7 +13,7 @@ from moichord.pulse import Pulse
 from moichord.queue.announcements import Announcements
 from moichord.queue.conditions import Condition, Conditions
 from moichord.queue.occasions import note
-from moichord.queue.space import Space
+from moichord.queue.space import EVERY, Space
 from moichord.sample import State, Step
 from moichord.status.notify.messages import AT_ONCE, PATIENCE_SECONDS, UNMARKED, Messages
 from moichord.status.notify.news import Message
@@ -230,13 +230,90 @@ def test_a_state_that_cannot_be_written_keeps_nothing_from_being_told(
         for _ in range(5):
             post.later()
         assert post.friends[0].titles == ["A-1 failed; A disk is low"]
+    post.conditions.now(post.unrecorded)  # now it can be written, and is no news
     post.unrecorded = {}
-    post.conditions.now({"the folder work": LOW})  # now it can be written, and is no news
     post.later(20 * WINDOW)
     assert len(post.friends[0].heard) == 1
     post.start()
     post.later()
     assert len(post.friends[0].heard) == 1
+
+
+def test_what_the_state_cannot_hold_is_told_once_however_its_words_change_and_so_is_its_end(
+    post: Post, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = Notify.model_validate({"silence_after": "4h"})
+    watching = Outlook(
+        *(lab.views, Space(lab.database), {}, lambda: rules, lab.clock, Pulse(lab.clock)), post.conditions
+    )
+
+    def full(_: object) -> None:
+        raise StateUnwritable("full")
+
+    lab.clock.at += 4 * 3600
+    with monkeypatch.context() as during:
+        during.setattr(lab.database, "write", full)
+        for _ in range(5):
+            with pytest.raises(StateUnwritable):
+                watching.look()
+            post.unrecorded = watching.unrecorded
+            post.later(10 * WINDOW)
+    assert post.friends[0].titles == ["A disk is low; No sample comes"]
+
+    watching.look()
+    post.messages.look()  # the rows are there, and are not cleared yet
+    post.unrecorded = watching.unrecorded
+    post.later(20 * WINDOW)
+    assert post.friends[0].titles[1:] == ["The state can be written again"]
+    lab.taken("A-1")
+    watching.look()
+    post.start()
+    post.later(20 * WINDOW)
+    assert post.friends[0].titles[2:] == ["Samples come again"]
+    assert post.conditions.known() == {}
+
+
+def test_a_state_that_cannot_be_written_again_is_told_again(
+    post: Post, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching = Outlook(*(lab.views, Space(lab.database), {}, Notify, lab.clock, Pulse(lab.clock)), post.conditions)
+
+    def full(_: object) -> None:
+        raise StateUnwritable("full")
+
+    for _ in range(2):
+        with monkeypatch.context() as during:
+            during.setattr(lab.database, "write", full)
+            with pytest.raises(StateUnwritable):
+                watching.look()
+            post.unrecorded = watching.unrecorded
+            post.later(20 * WINDOW)
+        watching.look()
+        post.unrecorded = watching.unrecorded
+        post.later(EVERY)  # free space is recorded so often
+    assert post.friends[0].titles == ["A disk is low", "The state can be written again"] * 2
+
+
+def test_a_share_that_a_start_waits_for_is_told_though_the_state_cannot_be_written(
+    post: Post, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching = Outlook(*(lab.views, Space(lab.database), {}, Notify, lab.clock, Pulse(lab.clock)), post.conditions)
+
+    def full(_: object) -> None:
+        raise StateUnwritable("full")
+
+    with monkeypatch.context() as during:
+        during.setattr(lab.database, "write", full)
+        watching.awaits("start", GONE)
+        post.unrecorded = watching.unrecorded
+        post.later()
+    watching.awaits("start", GONE)
+    post.unrecorded = watching.unrecorded
+    post.later(20 * WINDOW)
+    assert post.friends[0].titles == ["The inbox is not there"]
+    watching.look()
+    post.later(20 * WINDOW)
+    assert post.friends[0].titles[1:] == ["The inbox can be used again"]
 
 
 def test_more_news_than_one_message_holds_waits_in_the_state(post: Post, lab: Lab) -> None:

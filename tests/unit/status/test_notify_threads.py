@@ -9,7 +9,7 @@ import pytest
 
 from moichord.errors import NotTold, StateUnwritable
 from moichord.logs import RecentLines, Redaction
-from moichord.logs.recent import KEPT, LONGEST
+from moichord.logs.recent import HELD, KEPT, LONGEST
 from moichord.queue.announcements import Announcements
 from moichord.sample import State, Step
 from moichord.status.notify.failure_report import failure_report, hidden_in
@@ -182,13 +182,24 @@ def test_the_lines_of_a_sample_are_kept_without_those_of_others_and_not_for_ever
     log.warning("nobody's")
     log.warning("wrong %d", "x", extra={"submission": "a"})
     for number in range(KEPT + 5):
-        log.warning("%s k3y %d", "x" * LONGEST, number, extra={"sample": "A", "submission": "b"})
+        log.warning("%s k3y %d", "x" * HELD, number, extra={"sample": "A", "submission": "b"})
     log.info("failed k3y", extra={"sample": "A", "submission": "a", "step": "tags"})
     (line,) = lines.of("a", lambda text: text.replace("k3y", "***"))
     assert line.endswith(" INFO failed *** sample=A submission=a step=tags")
     kept = lines.of("b", lambda text: text)
     assert len(kept) == KEPT - 1
-    assert max(map(len, kept)) < LONGEST + 100
+    assert max(map(len, kept)) == LONGEST
+    assert max(len(line) for _, line in lines._lines) < HELD + 100
+
+
+@pytest.mark.parametrize("before", range(LONGEST - 70, LONGEST + 30, 7))
+def test_a_long_line_is_cut_after_masking_so_that_no_half_of_a_secret_is_left(before: int) -> None:
+    lines, log = RecentLines(), logging.Logger("test")
+    log.addHandler(lines)
+    log.warning("%s k3y-that-nobody-may-read", "x" * before, extra={"submission": "a"})
+    (line,) = lines.of("a", Redaction(["k3y-that-nobody-may-read"]))
+    assert "k3y" not in line
+    assert len(line) <= LONGEST
 
 
 class Heart:
