@@ -1,22 +1,25 @@
 """What is large is laid for the archive while it is being sent; and nothing of that is left of a sample that fails."""
 
+import errno
 import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from moichord.dicom import TaggedImage
-from moichord.durable import TEMPORARY_PREFIX
+from moichord.durable import TEMPORARY_PREFIX, Replacement
 from moichord.errors import Stopped
+from moichord.pipeline import laying_ahead, upload_images
 from moichord.pipeline.laying_ahead import LayingAhead
 from moichord.pipeline.wanted_tags import Tagging
 from moichord.queue.arrivals import Taking
 from moichord.sample import LONG_REQUEST, RECEIPT_NAME, Api, State, Step, Submission
 from tests.builders import write_large_image
-from tests.house import House, Says, house
+from tests.house import Called, House, Says, house
 
 LONG = 30
 
@@ -56,12 +59,21 @@ def hidden_in(folder: Path) -> list[Path]:
 
 def draft_of(lab: House) -> Path:
     """The draft, once all of it is there."""
+
+    def drafts() -> list[Path]:
+        return [file for file in hidden_in(folder_in_work(lab)) if file.stat().st_size > LONG_REQUEST]
+
+    until(drafts)
+    return drafts()[0]
+
+
+def until(holds: Callable[[], object]) -> None:
     patience = threading.Event()
     for _ in range(LONG * 1000):
-        if drafts := [file for file in hidden_in(folder_in_work(lab)) if file.stat().st_size > LONG_REQUEST]:
-            return drafts[0]
+        if holds():
+            return
         patience.wait(0.001)
-    raise AssertionError("no draft was laid")
+    raise AssertionError("it never came")
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -155,6 +167,58 @@ def test_what_a_turn_could_not_clear_away_is_gone_once_the_sample_fails(lab: Hou
     assert lab.state("S1") is State.FAILED
     after = digests(lab.root / "failed" / "S1")
     assert {name: digest for name, digest in after.items() if not name.startswith("moichord-")} == before
+
+
+def test_a_draft_that_outlived_its_turn_does_not_come_to_done(lab: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fails for a while, and the daemon is started anew while the sample waits."""
+
+    def fail() -> Says:
+        draft_of(lab)
+        disk_fails.setattr(Replacement, "discard", read_only)
+        return Says(503)
+
+    with monkeypatch.context() as disk_fails:
+        during_upload(lab, fail)
+        drop_large(lab)
+        lab.rooms.turns.take_one()
+        lab.close()
+    lab.start()
+    assert len(hidden_in(folder_in_work(lab))) == 1
+    lab.script = lambda _: None
+    lab.run()
+    assert lab.state("S1") is State.DONE
+    assert hidden_in(lab.root / "done" / "S1") == []
+
+
+def read_only(_: Replacement) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_drafts_that_are_complete_hold_no_files_open(lab: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, seen = 5, []
+    for module in (laying_ahead, upload_images):
+        monkeypatch.setattr(module, "LONG_REQUEST", 1)
+
+    def analytics(called: Called) -> None:
+        if called.api is Api.ANALYTICS:
+            until(lambda: len(hidden_in(folder_in_work(lab))) == images)
+            seen.append(open_drafts())
+
+    lab.script = analytics
+    lab.drop("S1", images=images)
+    lab.run()
+    assert lab.state("S1") is State.DONE
+    assert len(seen) == 1
+    assert seen[0] <= 1, "the one that is being laid"
+
+
+def open_drafts() -> int:
+    """How many this process has open; source: proc_pid_fd(5)."""
+    found = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found += descriptor.readlink().name.startswith(TEMPORARY_PREFIX)
+    return found
 
 
 def test_nothing_is_laid_before_its_time_where_that_would_fill_the_disk(lab: House) -> None:

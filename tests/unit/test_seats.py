@@ -21,10 +21,10 @@ IN_HAND = WORKERS * LONG_SAMPLES_PER_WORKER
 
 
 class Gate:
-    """Holds the uploads of large samples until it is opened, and tells who asked for metadata."""
+    """Holds the uploads of samples whose names begin so until it is opened for them, and tells who asked for what."""
 
-    def __init__(self) -> None:
-        self._open = threading.Event()
+    def __init__(self, *held: str) -> None:
+        self._open = {beginning: threading.Event() for beginning in held}
         self._changed = threading.Condition()
         self._seen: set[tuple[Api, str]] = set()
 
@@ -34,8 +34,9 @@ class Gate:
         with self._changed:
             self._seen.add((called.api, called.sample_id))
             self._changed.notify_all()
-        if called.api is Api.UPLOAD and called.sample_id.startswith("LARGE"):
-            assert self._open.wait(LONG)
+        for beginning, opened in self._open.items():
+            if called.api is Api.UPLOAD and called.sample_id.startswith(beginning):
+                assert opened.wait(LONG)
 
     def seen(self, api: Api) -> set[str]:
         with self._changed:
@@ -51,8 +52,10 @@ class Gate:
         with self._changed:
             assert self._changed.wait_for(true, LONG), f"seen: {self._seen}"
 
-    def open(self) -> None:
-        self._open.set()
+    def open(self, *held: str) -> None:
+        """For all that it holds, or for these."""
+        for beginning in held or self._open:
+            self._open[beginning].set()
 
 
 @pytest.fixture
@@ -62,9 +65,9 @@ def lab() -> Iterator[House]:
 
 
 @contextmanager
-def at_work(lab: House) -> Iterator[Gate]:
-    """The workers of this house, as threads, with a server that holds what is large."""
-    gate = Gate()
+def at_work(lab: House, *held: str) -> Iterator[Gate]:
+    """The workers of this house, as threads, with a server that holds what is large, or what is named so."""
+    gate = Gate(*(held or ["LARGE"]))
     lab.script = gate
     threads = [threading.Thread(target=worker.work, daemon=True) for worker in lab.rooms.workers]
     for thread in threads:
@@ -148,6 +151,25 @@ def test_a_stop_lets_go_of_all_large_samples_and_records_what_was_in_flight(lab:
     lab.run()
     assert {lab.state(sample_id) for sample_id in large(IN_HAND)} == {State.DONE}
     assert sorted(one.sample_id for one in lab.calls_to(Api.UPLOAD) if one.key) == large(IN_HAND), "each of them once"
+
+
+def test_a_large_sample_that_is_cancelled_waits_for_nobodys_seat() -> None:
+    with house({"workers": 1}) as lab, at_work(lab, "LARGE", "SMALL") as gate:
+        (large_one,) = drop_large(lab, "LARGE")
+        gate.wait_for(Api.UPLOAD, "LARGE")
+        lab.drop("SMALL")
+        lab.signals.bell.ring()
+        gate.wait_for(Api.UPLOAD, "SMALL")
+        lab.rooms.attendant._desk.requests.ask_cancel(large_one)
+        lab.rooms.attendant.look()
+        gate.open("LARGE")
+
+        def is_cancelled() -> bool:
+            lab.rooms.attendant.look()
+            return lab.state("LARGE") is State.CANCELLED
+
+        until(is_cancelled)
+        assert lab.state("SMALL") is State.PROCESSING, "it still has the only seat"
 
 
 def test_what_moichord_broke_off_at_is_in_hand_alone_though_it_leaves_its_seat(lab: House) -> None:

@@ -157,6 +157,26 @@ def test_what_waits_for_its_slot_when_the_daemon_is_stopped_is_not_sent(strict: 
     assert sorted(requests_of(strict)) == [0, 0, 1]
 
 
+def test_what_waits_for_its_slot_when_the_disk_gets_full_is_not_thought_to_be_stored(strict: House) -> None:
+    def script(called: Called) -> Says | None:
+        if called.api is not Api.UPLOAD:
+            return None
+        wait_until(lambda: sum(requests_of(strict)) >= 2)
+        strict.free = lambda _: 0
+        strict.rooms.storage.look()
+        return Says(200)
+
+    strict.script = script
+    strict.drop("S1", images=2)
+    strict.rooms.turns.take_one()
+    assert (strict.newest("S1").held_by or "").startswith("disk")
+    assert sorted(requests_of(strict)) == [0, 1]
+    strict.free = lambda _: 1 << 40
+    strict.rooms.housekeeping.look()
+    answers(strict)
+    assert outcome(strict) is State.FAILED, "the server has the other one from elsewhere"
+
+
 def test_a_retry_does_not_take_for_ours_what_was_refused_as_anothers(strict: House) -> None:
     answers(strict)
     strict.drop("S1")

@@ -110,6 +110,21 @@ def test_what_stays_in_work_of_a_finished_sample_takes_nothing_from_its_end(
     assert "Device or resource busy" in caplog.text
 
 
+def test_what_a_turn_took_from_its_name_and_could_not_end_is_removed_by_the_next(
+    lab: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endings = type(lab.rooms.endings)
+    full = StateUnwritable("the disk was full for a moment")
+    monkeypatch.setattr(endings, "concluded", raises(full, 1, endings.concluded))
+    lab.script = lambda _: leave_something_in_work(lab)
+    lab.drop("S1")
+    lab.rooms.turns.take_one()
+    assert len(lab.rooms.spool.retired()) == 1
+    lab.run()
+    assert lab.state("S1") is State.DONE
+    assert lab.rooms.spool.retired() == ()
+
+
 def leave_something_in_work(lab: House) -> None:
     for folder in lab.rooms.spool.work.glob("[!.]*"):
         (folder / "left").touch()
