@@ -4,7 +4,7 @@
     timing          pure: when a message goes out, and when one that was not taken is tried again
     messages        the thread that sends messages;  receivers: Apprise, the only user of that library
     failure_report  pure: what is told of a failed sample, without values of patients
-    reports         the thread that posts those reports
+    reports         the thread that posts those reports;  unmade: those that cannot be made
     heartbeat       the thread that says once a minute whether all is well
 
 Owns who is told what, and when. It reads the state and keeps its own marks there (`queue.announcements`): what was not

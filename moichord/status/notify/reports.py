@@ -3,8 +3,8 @@
 Owns how far the reports have come, and what people hear of a server that takes none. It must not know what is in a
 report, nor HTTP. Errors: StateUnwritable.
 
-A report that the server refuses for what it is, time and again, is given up, and the log says so; all other troubles
-are the server's, and every report waits for it.
+A report that the server refuses for what it is, time and again, is given up, and the log says so; one that cannot be
+made is kept, and keeps no other waiting; all other troubles are the server's, and every report waits for it.
 """
 
 import logging
@@ -15,6 +15,7 @@ from moichord.clock import Clock
 from moichord.errors import NotTold, StateUnwritable
 from moichord.queue.announcements import Announcements
 from moichord.status.notify.timing import retry_after
+from moichord.status.notify.unmade import Unmade
 from moichord.status.phrases import moment
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,9 @@ AT_ONCE = 20
 REFUSED_TIMES = 3
 LINES_COME_WITHIN = 2.0
 """Seconds after the row of history in which the log has its line of the same."""
+
+UNFORESEEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What rows and records may raise that are as nobody foresaw, on their way into a report."""
 
 Post = Callable[[str, bytes], None]
 
@@ -45,6 +49,7 @@ class Reports:
         self._report = report
         self._post = post
         self._clock = clock
+        self._unmade = Unmade(announcements, clock)
         self._mark: int | None = None
         self._marked: int | None = None
         self._idle = False
@@ -59,8 +64,9 @@ class Reports:
         """What people should know."""
         problem = self._problem
         if problem is None:
-            return []
-        return [f"{problem}, since {moment(self._since, self._clock.now())}; reports are kept, and tried again"]
+            return self._unmade.notices
+        since = moment(self._since, self._clock.now())
+        return [f"{problem}, since {since}; reports are kept, and tried again", *self._unmade.notices]
 
     def run(self, stopping: threading.Event) -> None:
         """Look every second until stopping."""
@@ -80,15 +86,21 @@ class Reports:
             self._forget()
             return
         self._idle = False
+        self._unmade.save()
         self._remember(self._begun())
         if self._clock.monotonic() < self._not_before:
             return
-        for number, submission, at in self._announcements.failures(self._begun(), AT_ONCE):
+        for number, submission, at in [*self._unmade.due(), *self._announcements.failures(self._begun(), AT_ONCE)]:
             too_early = 0 <= self._clock.now() - at < LINES_COME_WITHIN
-            if stopping.is_set() or too_early or not self._posted(url, submission):
+            if stopping.is_set() or too_early:
                 return
-            self._mark = number
-            self._remember(number)
+            report = self._made(number, submission)
+            if report is not None and not self._posted(url, submission, report):
+                return
+            self._mark = max(number, self._begun())
+            if report is not None:
+                self._unmade.made(number)
+            self._remember(self._mark)
 
     def _begun(self) -> int:
         """The row after which failures are to be reported: those that come from the first look on."""
@@ -107,13 +119,24 @@ class Reports:
         """Nobody wants reports: whoever does later wants those of that time."""
         if not self._idle:
             self._announcements.forget_others(MARK, ())
+            self._unmade.forget()
             self._mark = self._marked = self._problem = None
             self._idle = True
 
-    def _posted(self, url: str, submission: str) -> bool:
+    def _made(self, number: int, submission: str) -> bytes | None:
+        """The report; None if it is kept for later."""
+        try:
+            return self._report(submission)
+        except UNFORESEEN:
+            if self._unmade.keep(number):
+                words = "a report of a failed sample cannot be made; it is kept, and tried again"
+                log.exception(words, extra={"submission": submission})
+            return None
+
+    def _posted(self, url: str, submission: str, report: bytes) -> bool:
         """Whether the next report may follow."""
         try:
-            self._post(url, self._report(submission))
+            self._post(url, report)
         except NotTold as error:
             self._refusals += error.refused
             if self._refusals >= REFUSED_TIMES:

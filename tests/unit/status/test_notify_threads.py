@@ -11,6 +11,7 @@ from moichord.errors import NotTold, StateUnwritable
 from moichord.logs import RecentLines, Redaction
 from moichord.logs.recent import HELD, KEPT, LONGEST
 from moichord.queue.announcements import Announcements
+from moichord.queue.schema import submissions
 from moichord.sample import State, Step
 from moichord.status.notify.failure_report import failure_report, hidden_in
 from moichord.status.notify.heartbeat import BEAT_SECONDS, Heartbeat, failing
@@ -47,17 +48,24 @@ class Desk:
         self.url: str | None = "http://reports.test/"
         self.receiver = Receiver()
         self.announcements = Announcements(lab.database)
+        self.broken: set[str] = set()
         self.start()
 
     def start(self) -> None:
         self.reports = Reports(
             self.announcements,
             lambda: self.url,
-            lambda uuid: self.lab.views.detail(uuid).submission.sample_id.encode(),
+            self._report,
             self.receiver.post,
             self.lab.clock,
         )
         self.reports.look(GOING_ON)
+
+    def _report(self, uuid: str) -> bytes:
+        sample_id = self.lab.views.detail(uuid).submission.sample_id
+        if sample_id in self.broken:
+            raise RecursionError(sample_id)
+        return sample_id.encode()
 
     def fail(self, *names: str) -> None:
         for name in names:
@@ -118,6 +126,60 @@ def test_a_report_that_is_refused_for_what_it_is_keeps_no_other_waiting(
     desk.fail("A-2")
     desk.later()
     assert desk.receiver.taken == ["A-2"]
+
+
+def test_a_report_that_cannot_be_made_is_said_once_keeps_no_other_waiting_and_is_kept(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.broken = {"A-1", "A-3"}
+    desk.fail("A-1", "A-2", "A-3", "A-4")
+    for _ in range(5):
+        desk.later()
+    assert desk.receiver.taken == ["A-2", "A-4"]
+    assert [record.message for record in caplog.records] == [
+        "a report of a failed sample cannot be made; it is kept, and tried again"
+    ] * 2
+    assert desk.reports.notices == ["2 reports of failed samples cannot be made (see the log); they are tried again"]
+
+    desk.broken = {"A-3"}
+    desk.start()
+    desk.later()
+    assert desk.receiver.taken == ["A-2", "A-4", "A-1"]
+    assert desk.reports.notices == ["1 report of a failed sample cannot be made (see the log); it is tried again"]
+    desk.broken = set()
+    desk.start()
+    desk.later()
+    desk.start()
+    desk.later()
+    assert desk.receiver.taken == ["A-2", "A-4", "A-1", "A-3"]
+    assert desk.reports.notices == []
+    assert list(desk.announcements.marks()) == ["report"]
+
+
+def test_a_report_that_cannot_be_made_is_kept_while_the_server_takes_none(desk: Desk) -> None:
+    desk.broken = {"A-1"}
+    desk.fail("A-1", "A-2")
+    desk.later()
+    desk.broken = set()
+    desk.receiver.problem = NotTold("no")
+    desk.later()
+    desk.receiver.problem = None
+    desk.later()
+    assert desk.receiver.taken == ["A-2", "A-1"]
+
+
+def test_a_report_that_is_kept_is_forgotten_with_its_sample_and_with_the_wish_for_reports(desk: Desk, lab: Lab) -> None:
+    desk.broken = {"A-1", "A-2"}
+    desk.fail("A-1", "A-2")
+    desk.later()
+    lab.database.write(
+        lambda connection: connection.execute(submissions.delete().where(submissions.c.sample_id == "A-1"))
+    )
+    desk.later()
+    assert desk.reports.notices == ["1 report of a failed sample cannot be made (see the log); it is tried again"]
+    desk.url = None
+    desk.later()
+    assert (desk.reports.notices, desk.announcements.marks()) == ([], {})
 
 
 def test_reports_begin_with_the_failures_after_somebody_wanted_them(desk: Desk) -> None:
