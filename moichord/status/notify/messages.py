@@ -5,7 +5,8 @@ travels (`receivers`). Errors: StateUnwritable where the state cannot be read; C
 gone that was there at the start.
 
 A message counts as told once it was taken; the mark follows in the state. Each receiver has an errand of its own in a
-thread of its own, so that one that hangs keeps nobody else waiting, and never more than one.
+thread of its own, so that one that hangs keeps nobody else waiting. An errand that does not come back in time is waited
+for no longer: another one follows, more and more rarely, since each of them holds a thread.
 """
 
 import logging
@@ -75,6 +76,7 @@ class _Channel:
     since: float = 0.0
     pace: Pace = field(default_factory=Pace)
     errand: _Errand | None = None
+    hanging: list[_Errand] = field(default_factory=list)  # those that are waited for no longer
     problem: str | None = None
     problem_since: float = 0.0
     unrecorded: dict[str, str | None] = field(default_factory=dict)
@@ -134,7 +136,7 @@ class Messages:
             return
         last = self._announcements.last()
         for channel in self._channels.values():
-            self._end_errand(channel, rules)
+            self._end_errands(channel, rules)
             self._read_unrecorded(channel, rules)  # before the rows that say the same
             self._read(channel, last, rules)
             self._send(channel, rules)
@@ -192,23 +194,33 @@ class Messages:
         errand = _Errand(channel.seen, tuple(channel.waiting), now)
         channel.errand = errand
         self._run(lambda: errand.run(channel.addressee, what))
-        self._end_errand(channel, rules)
+        self._end_errands(channel, rules)
 
-    def _end_errand(self, channel: _Channel, rules: Notify) -> None:
+    def _end_errands(self, channel: _Channel, rules: Notify) -> None:
         errand, now = channel.errand, self._clock.monotonic()
-        if errand is None:
-            return
-        if not errand.over.is_set():
-            if now - errand.began > PATIENCE_SECONDS:
-                self._ail(channel, f"{channel.addressee.name} has not answered for {PATIENCE_SECONDS:.0f} s")
-            return
-        channel.errand = None
+        if errand is not None and errand.over.is_set():
+            channel.errand = None
+            self._end_errand(channel, errand, rules)
+        elif errand is not None and now - errand.began > PATIENCE_SECONDS:
+            channel.errand = None
+            channel.hanging.append(errand)
+            channel.pace = channel.pace.hung(now)
+            self._ail(channel, f"{channel.addressee.name} has not answered for {PATIENCE_SECONDS:.0f} s")
+        for late in [one for one in channel.hanging if one.over.is_set()]:
+            channel.hanging.remove(late)
+            channel.pace = channel.pace.back()
+            self._end_errand(channel, late, rules)
+
+    def _end_errand(self, channel: _Channel, errand: _Errand, rules: Notify) -> None:
+        now = self._clock.monotonic()
         if errand.problem is not None:
             channel.pace = channel.pace.failed(now)
             self._ail(channel, errand.problem)
             return
         channel.pace = channel.pace.sent(now, rules.window)
-        channel.told, channel.waiting = errand.upto, channel.waiting[len(errand.news) :]
+        taken = set(map(id, errand.news))  # one that comes late may have taken what another one has still to tell
+        channel.told = max(channel.told, errand.upto)
+        channel.waiting = [one for one in channel.waiting if id(one) not in taken]
         channel.since = now
         log.info("told %s of %s", channel.addressee.name, count(len(errand.news), "change"))
         if channel.problem is not None:

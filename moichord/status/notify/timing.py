@@ -9,6 +9,8 @@ RAREST = 900.0
 """Seconds between two messages at most, however long a storm lasts (or `notify.window`, if that is longer)."""
 FIRST_RETRY = 5.0
 LONGEST_RETRY = 900.0
+FIRST_AFTER_HANGING = 60.0
+LONGEST_AFTER_HANGING = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,15 @@ class Pace:
     def failed(self, now: float) -> "Pace":
         """One was not taken: it is tried again later and later."""
         return replace(self, failures=self.failures + 1, not_before=now + retry_after(self.failures))
+
+    def hung(self, now: float) -> "Pace":
+        """One does not come back, and keeps what it holds: the next ones become rarer than after a plain no."""
+        rest = min(FIRST_AFTER_HANGING * 2.0 ** min(self.failures, 32), LONGEST_AFTER_HANGING)
+        return replace(self, failures=self.failures + 1, not_before=now + rest)
+
+    def back(self) -> "Pace":
+        """One of those has come back after all."""
+        return replace(self, failures=0, not_before=0.0)
 
 
 def retry_after(failures: int) -> float:

@@ -177,6 +177,80 @@ def test_one_that_hangs_has_one_errand_and_is_told_of(post: Post) -> None:
     assert post.messages.notices == []
 
 
+def test_one_that_never_comes_back_is_tried_again_and_hears_all_of_it_once_it_has_recovered(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    post.wait = True
+    post.fail("A-1")
+    post.later()
+    post.later(PATIENCE_SECONDS + 1)
+    post.fail("A-2")
+    post.later(PATIENCE_SECONDS + 1)
+    lost, again = post.errands
+    again()
+    post.later(0)
+    assert post.friends[0].titles == ["2 samples failed"]
+    assert post.messages.notices == []
+    assert [caplog.text.count(words) for words in ("has not answered", "takes messages again")] == [1, 1]
+    assert lost is not again
+
+
+def test_one_that_never_comes_back_is_tried_the_more_rarely(post: Post) -> None:
+    post.wait = True
+    post.fail("A-1")
+    for _ in range(24 * 60):
+        post.later(60)
+    assert 5 < len(post.errands) < 15
+    assert post.messages.notices[0].startswith("anna has not answered for 120 s, since ")
+
+
+def test_one_that_never_comes_back_keeps_nobody_else_waiting(post: Post) -> None:
+    ben = Friend("ben")
+    post.friends.append(ben)
+    post.start()
+    post.wait = True
+    post.fail("A-1")
+    post.later()
+    post.errands[1]()
+    post.later(PATIENCE_SECONDS + 1)
+    post.fail("A-2")
+    post.later()
+    post.errands[3]()
+    post.later(0)
+    assert ben.titles == ["A-1 failed", "A-2 failed"]
+    assert [notice.split(",")[0] for notice in post.messages.notices] == ["anna has not answered for 120 s"]
+
+
+def test_what_one_took_long_after_it_was_given_up_is_not_told_again(post: Post) -> None:
+    post.wait = True
+    post.fail("A-1")
+    post.later()
+    post.later(PATIENCE_SECONDS + 1)
+    post.fail("A-2")
+    post.errands.pop()()
+    post.later(20 * WINDOW)
+    post.errands.pop()()
+    post.later()
+    assert post.friends[0].titles == ["A-1 failed", "A-2 failed"]
+    assert post.announcements.marks() == {"message:anna": post.announcements.last()}
+
+
+def test_one_that_refuses_after_it_was_given_up_is_tried_again_soon(post: Post) -> None:
+    post.wait = True
+    post.fail("A-1")
+    post.later()
+    post.later(PATIENCE_SECONDS + 1)
+    post.friends[0].problem = "is at home again, and takes nothing"
+    post.errands.pop()()
+    post.later(0)
+    assert post.messages.notices[0].startswith("anna is at home again, and takes nothing, since ")
+    post.friends[0].problem = None
+    post.later(FIRST_RETRY)
+    post.errands.pop()()
+    post.later(0)
+    assert post.friends[0].titles == ["A-1 failed"]
+
+
 def test_a_library_that_breaks_counts_as_not_taken(post: Post) -> None:
     def breaks(_: Message) -> None:
         raise RuntimeError
