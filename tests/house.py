@@ -49,10 +49,11 @@ class Called:
 
 @dataclass(frozen=True)
 class Says:
-    """An answer; `headers` as the server would send them."""
+    """An answer; `headers` as the server would send them, `reply` what it writes, if not something good."""
 
     status: int
     headers: Mapping[str, str] | None = None
+    reply: bytes | None = None
 
 
 Script = Callable[[Called], Says | ApiFailure | None]
@@ -77,8 +78,9 @@ class ScriptedClient:
         if isinstance(said, ApiFailure):
             raise said
         said = said or Says(200)
-        reply = RECORD if self.endpoint.api is Api.METADATA else {"Status": "Success"}
-        return Answer(said.status, said.headers or {}, json.dumps(reply).encode(), cut=False, elapsed=0.0)
+        good = RECORD if self.endpoint.api is Api.METADATA else {"Status": "Success"}
+        reply = json.dumps(good).encode() if said.reply is None else said.reply
+        return Answer(said.status, said.headers or {}, reply, cut=False, elapsed=0.0)
 
     def stop_now(self) -> None:
         """Nothing is ever under way."""

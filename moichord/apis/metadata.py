@@ -52,7 +52,7 @@ class MetadataApi:
         try:
             reply = parse(answer.content)
         except NotJson as error:
-            raise self._unreadable("is not JSON", answer) from error
+            raise self._unreadable(str(error), answer) from error
         if reply in (None, "", [], {}):
             raise self._unknown(sample_id, answer)
         if not isinstance(reply, dict):

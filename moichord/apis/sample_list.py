@@ -36,7 +36,7 @@ class SampleList:
         try:
             return parse(answer.content)
         except NotJson as error:
-            raise self._unreadable("is not JSON") from error
+            raise self._unreadable(str(error)) from error
 
     def _unreadable(self, how: str) -> ApiTransient:
         return ApiTransient(f"The list of samples that {SERVER[Api.METADATA]} gives {how}.", api=Api.METADATA)

@@ -59,6 +59,12 @@ def strict() -> Iterator[House]:
         yield made
 
 
+@pytest.fixture
+def lab() -> Iterator[House]:
+    with house() as made:
+        yield made
+
+
 def answers(lab: House, *said: Says | ApiFailure | Stopped) -> None:
     """What the image server does with one request after another; it holds the image already."""
     left = deque(said)
@@ -198,6 +204,21 @@ def test_a_sample_of_which_nothing_left_this_machine_begins_anew_at_metadata(str
     assert strict.state("S1") is State.CANCELLED
     known = strict.views.detail(one.uuid)
     assert reopening(known.submission, known.steps, known.images, None).from_step is Step.METADATA
+
+
+def test_a_reply_that_is_nested_however_deeply_is_written_down(lab: House) -> None:
+    """Which depth can be read and not be written again depends on where each of both is done."""
+    depths = {f"S{levels}": levels for levels in range(900, 1000, 2)}
+
+    def script(called: Called) -> Says | None:
+        levels = depths[called.sample_id]
+        return Says(200, reply=b"[" * levels + b"]" * levels) if called.api is Api.UPLOAD else None
+
+    lab.script = script
+    lab.drop(*depths)
+    lab.run(60)
+    assert {lab.state(sample_id) for sample_id in depths} == {State.DONE}
+    assert len([called for called in lab.calls_to(Api.UPLOAD) if called.key]) == len(depths), "each of them once"
 
 
 def requests_of(lab: House) -> list[int]:

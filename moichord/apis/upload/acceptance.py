@@ -79,7 +79,7 @@ def _hold_to(success_test: Callable[[Any], bool], answer: Answer) -> None:
     except NotJson as error:
         # Not the image server's word: a page of something in between must not fail every sample.
         raise ApiTransient(
-            f"{_SERVER}'s reply is not JSON, so that upload.success.json cannot be tested ({answer.status}).",
+            f"{_SERVER}'s reply {error}, so that upload.success.json cannot be tested ({answer.status}).",
             api=Api.UPLOAD,
             remedy="Check that upload.url names the API itself, and check upload.success.json. moichord tries again.",
             status=answer.status,

@@ -23,6 +23,8 @@ WARNING_REASON = "00081196"
 FAILURE_REASON = "00081197"
 SOP_INSTANCE_UID = "00080018"
 PATIENT_ID = "00100020"
+_LEVELS = 8
+"""Levels of items that are read of a reply in XML; what it says of an image lies on the first two."""
 
 Dataset = Mapping[str, Any]
 """A data set of the DICOM JSON model: each attribute by its tag, as {"vr": ..., "Value": [...]}."""
@@ -114,11 +116,14 @@ def _read_xml(content: bytes) -> Dataset | None:
         root = ElementTree.fromstring(content)  # noqa: S314 - without a document type nothing expands
     except ElementTree.ParseError:
         return None
-    return dict(_attributes(root))
+    return dict(_attributes(root, _LEVELS))
 
 
-def _attributes(element: ElementTree.Element) -> Iterator[tuple[str, Any]]:
-    """Each DicomAttribute below `element`, in the JSON model; the namespace is optional in practice."""
+def _attributes(element: ElementTree.Element, levels: int) -> Iterator[tuple[str, Any]]:
+    """Each DicomAttribute below `element`, in the JSON model, with so many levels of items.
+
+    The namespace is optional in practice.
+    """
     for attribute in element:
         tag = attribute.get("tag")
         if tag is None:
@@ -126,8 +131,8 @@ def _attributes(element: ElementTree.Element) -> Iterator[tuple[str, Any]]:
         values: list[Any] = []
         for child in attribute:
             name = child.tag.rpartition("}")[2]
-            if name == "Item":
-                values.append(dict(_attributes(child)))
+            if name == "Item" and levels > 0:
+                values.append(dict(_attributes(child, levels - 1)))
             elif name == "Value" and child.text is not None:
                 values.append(child.text)
         yield tag.upper(), {"vr": attribute.get("vr"), "Value": values}

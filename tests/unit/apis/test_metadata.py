@@ -56,11 +56,18 @@ def test_404_or_an_empty_reply_means_that_the_sample_is_unknown(status: int, bod
     assert not failure.maybe_done
 
 
-@pytest.mark.parametrize("body", [b"<html>Please log in</html>", b'{"patient-name": "Do', b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"<html>Please log in</html>", b'{"patient-name": "Do', b"\xff\xfe", b"[" * 50])
 def test_a_reply_that_is_not_json_is_transient(body: bytes) -> None:
     failure = failing(200, body)
     assert isinstance(failure, ApiTransient)
     assert "is not JSON" in failure.problem
+
+
+@pytest.mark.parametrize("body", [b"[" * 984 + b"]" * 984, b"[" * 100_000])
+def test_a_reply_that_is_nested_too_deeply_is_transient_and_says_so(body: bytes) -> None:
+    failure = failing(200, body)
+    assert isinstance(failure, ApiTransient)
+    assert "reply is JSON of more than 100 levels." in failure.problem
 
 
 @pytest.mark.parametrize("body", [b"[1]", b'"text"', b"7", b"true"])

@@ -106,9 +106,11 @@ def test_the_configured_test_of_the_reply_must_hold() -> None:
     assert "DOE" not in failure.problem
 
 
-@pytest.mark.parametrize("reply", [b"", b"<html>log in</html>"])
+@pytest.mark.parametrize("reply", [b"", b"<html>log in</html>", b"[" * 984 + b"]" * 984])
 def test_a_reply_that_cannot_be_tested_is_transient(reply: bytes) -> None:
-    assert isinstance(failing(200, reply, success_test=says_ok), ApiTransient)
+    failure = failing(200, reply, success_test=says_ok)
+    assert isinstance(failure, ApiTransient)
+    assert "so that upload.success.json cannot be tested" in failure.problem
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,33 @@ import json
 
 import pytest
 
-from moichord.apis.replies import KEPT_JSON, KEPT_TEXT, QUOTED, NotJson, kept, parse, quote
+from moichord.apis.replies import DEEPEST, KEPT_JSON, KEPT_TEXT, QUOTED, NotJson, kept, parse, quote
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"<html>", b"{", b"\xff\xfe\xfd", b"NaN", b"[" * 200_000, b"1" * 10_000, b'{"a": Infinity}'],
+    [b"", b"<html>", b"{", b"\xff\xfe\xfd", b"NaN", b"[" * 50, b"1" * 10_000, b'{"a": Infinity}'],
 )
 def test_what_is_not_json_is_refused(content: bytes) -> None:
     with pytest.raises(NotJson):
         parse(content)
+
+
+def nested(levels: int) -> bytes:
+    return b'[{"a": ' * (levels // 2) + b"[]" * (levels % 2) + b"0" * (1 - levels % 2) + b"}]" * (levels // 2)
+
+
+@pytest.mark.parametrize("levels", [DEEPEST + 1, DEEPEST + 2, 900, 980, 990, 1000, 100_000])
+def test_json_that_is_nested_too_deeply_to_be_written_again_is_refused_and_kept_as_text(levels: int) -> None:
+    content = nested(levels)
+    with pytest.raises(NotJson, match="is JSON of more than 100 levels"):
+        parse(content)
+    assert kept(content) == content.decode()[:KEPT_TEXT]
+
+
+@pytest.mark.parametrize("content", [nested(DEEPEST), nested(DEEPEST - 1), b"[" + b"[], " * 500 + b"{}]"])
+def test_json_of_many_brackets_is_read_if_it_is_not_too_deep(content: bytes) -> None:
+    assert parse(content) == json.loads(content)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,15 @@ def test_what_is_no_such_reply_says_nothing(content: bytes) -> None:
     assert not is_among(content, OURS, None)
 
 
+@pytest.mark.parametrize("levels", [100, 100_000])
+def test_what_is_nested_however_deeply_in_xml_hides_nothing(levels: int) -> None:
+    deep = b'<DicomAttribute tag="00081199" vr="SQ"><Item>' * levels + b"</Item></DicomAttribute>" * levels
+    assert fate_of(b"<NativeDicomModel>" + deep + b"</NativeDicomModel>", OURS) == Fate(Kind.UNSAID)
+    end = b"</NativeDicomModel>"
+    said = as_xml(report(stored=[OURS])).replace(end, deep.replace(b"00081199", b"00091001") + end)
+    assert fate_of(said, OURS) == Fate(Kind.STORED)
+
+
 @pytest.mark.parametrize(
     ("content", "patient_id", "there"),
     [
