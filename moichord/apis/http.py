@@ -12,12 +12,11 @@ import http.client
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any
 
 import requests
+from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError
 
 from moichord.apis.answers import SERVER, failure_of_fault, shown_address
@@ -26,7 +25,7 @@ from moichord.apis.bodies import Body, BodyFailed, BytesBody, Outgoing, Progress
 from moichord.apis.exchange import Exchange
 from moichord.apis.faults import fault_of
 from moichord.apis.masking import Mask
-from moichord.apis.transport import BoundedAdapter
+from moichord.apis.transport import Connections
 from moichord.clock import Clock, SystemClock
 from moichord.errors import ApiFailure, ApiTransient, ConfigurationInvalid, Stopped
 from moichord.pulse import Pulse
@@ -114,9 +113,8 @@ class Client:
         self._pulse = pulse or Pulse(self.clock)
         self._bandwidth = bandwidth
         self._template = _template(endpoint)
-        self._session = session(pool_size)
-        weakref.finalize(self, self._session.close)
-        self._options = _options(endpoint)
+        self._connections = _connections(endpoint, pool_size)
+        weakref.finalize(self, self._connections.close)
         self._keys = Mask(endpoint.headers.values())
         self._private = Mask((*endpoint.headers.values(), *endpoint.private))
         self._lock = threading.Lock()
@@ -140,15 +138,16 @@ class Client:
         """
         whole = BytesBody(body) if isinstance(body, bytes) else body
         with self._exchange() as exchange, Outgoing(whole, exchange, progress, self._bandwidth) as outgoing:
-            request = self._template.copy()
-            request.method = method or request.method
-            request.headers.update(headers or {})
-            if params or url:
-                request.prepare_url(url or request.url, dict(params or {}))
-            request.headers["Content-Length"] = str(whole.length)
-            request.body = outgoing  # type: ignore[assignment]  # urllib3 reads anything that has read()
-            started = self.clock.monotonic()
-            answer = self._answered(request, exchange, started)
+            request = self._template
+            if method or params or url:
+                request = request.copy()
+                request.method = method or request.method
+                if params or url:
+                    request.prepare_url(url or request.url, dict(params or {}))
+            sent = CaseInsensitiveDict(self._template.headers)
+            sent.update(headers or {})
+            sent["Content-Length"] = str(whole.length)
+            answer = self._answered(request, sent, outgoing, exchange)
         if 200 <= answer.status < 300 and not exchange.body_complete:
             raise ApiTransient(
                 f"{SERVER[self.endpoint.api]} reported success ({answer.status}) before it had been sent everything.",
@@ -175,7 +174,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections that are kept open."""
-        self._session.close()
+        self._connections.close()
 
     @contextmanager
     def _exchange(self) -> Iterator[Exchange]:
@@ -196,12 +195,15 @@ class Client:
                 self._under_way.discard(exchange)
             exchange.close()
 
-    def _answered(self, request: requests.PreparedRequest, exchange: Exchange, started: float) -> Answer:
+    def _answered(
+        self, request: requests.PreparedRequest, headers: Mapping[str, str], body: Outgoing, exchange: Exchange
+    ) -> Answer:
         limits = self.endpoint.timeout
+        started = self.clock.monotonic()
         try:
             timeout = (exchange.connect_timeout(), limits.read)
-            with closing(self._session.send(request, timeout=timeout, **self._options)) as response:
-                content = response.raw.read(LARGEST_REPLY + 1, decode_content=True)
+            with self._connections.answer(request, headers, body, timeout) as response:
+                content = response.read(LARGEST_REPLY + 1, decode_content=True)
         except BodyFailed as failed:
             error = failed.error
         except (requests.RequestException, HTTPError, http.client.HTTPException, OSError) as failed:
@@ -210,9 +212,9 @@ class Client:
             raise self._failure(failed, exchange) from failed
         else:
             # What is a good answer is used: nothing but a key may be missing in it.
-            masked = self._keys if response.status_code < 300 else self._private
+            masked = self._keys if response.status < 300 else self._private
             return Answer(
-                status=response.status_code,
+                status=response.status,
                 headers=response.headers,
                 content=masked(content[:LARGEST_REPLY]),
                 cut=len(content) > LARGEST_REPLY,
@@ -223,25 +225,6 @@ class Client:
     def _failure(self, error: Exception, exchange: Exchange) -> ApiFailure:
         fault, why = fault_of(error, exchange.phase, overdue=exchange.overdue)
         return failure_of_fault(self.endpoint.api, fault, at=self.endpoint.shown, why=why, maybe_done=exchange.began)
-
-
-class _Session(requests.Session):
-    """A session that lets nothing but the endpoint decide."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        return None  # even unfollowed, requests would read the whole reply and parse the new address
-
-
-def session(pool_size: int) -> requests.Session:
-    """A session that lets nothing but its user decide, and whose every wait is bounded by the request's exchange."""
-    session = _Session()
-    session.trust_env = False
-    # The template never sends cookies; without this they would be collected for nothing.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = BoundedAdapter(pool_size)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
 
 
 def _template(endpoint: Endpoint) -> requests.PreparedRequest:
@@ -259,14 +242,9 @@ def _template(endpoint: Endpoint) -> requests.PreparedRequest:
     return template
 
 
-def _options(endpoint: Endpoint) -> dict[str, Any]:
+def _connections(endpoint: Endpoint, kept: int) -> Connections:
     tls = endpoint.tls
     # The key's file is always named: only then is a key with a password refused instead of asked for on the terminal.
     key = tls.client_key or tls.client_cert
-    return {
-        "stream": True,
-        "allow_redirects": False,
-        "verify": tls.ca_file or True,
-        "cert": (tls.client_cert, key) if key else None,
-        "proxies": {"http": endpoint.proxy, "https": endpoint.proxy} if endpoint.proxy else {},
-    }
+    cert = (tls.client_cert, key) if tls.client_cert and key else None
+    return Connections(kept, verify=tls.ca_file or True, cert=cert, proxy=endpoint.proxy)

@@ -16,7 +16,8 @@ from urllib3.exceptions import HTTPError
 from moichord.apis.bodies import BytesBody, Outgoing
 from moichord.apis.exchange import Exchange
 from moichord.apis.faults import fault_of
-from moichord.apis.http import Deadlines, session
+from moichord.apis.http import Deadlines
+from moichord.apis.transport import Connections
 from moichord.clock import Clock
 from moichord.errors import NotTold
 
@@ -24,6 +25,7 @@ LARGEST_REPLY = 64 * 1024
 DEADLINES = Deadlines(connect=10.0, read=20.0, total=60.0)
 REFUSED = frozenset({400, 409, 413, 422})
 """Statuses (RFC 9110, 15.5) that are about what was sent; all others are about the server, its address or its load."""
+_OWN = {"User-Agent": "moichord", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +47,19 @@ class Receiver:
         # A pulse of its own: whatever happens here, the daemon does not hang.
         exchange = Exchange(self.deadlines, self.clock)
         try:
-            with Outgoing(BytesBody(body), exchange, None) as outgoing, session(1) as way:
-                request = _request(method, url, headers, outgoing, len(body))
-                timeout = (self.deadlines.connect, self.deadlines.read)
-                with closing(way.send(request, timeout=timeout, stream=True, allow_redirects=False)) as reply:
-                    reply.raw.read(LARGEST_REPLY)
-                    return reply.status_code
+            request = requests.Request(method, url, headers={**_OWN, **headers}).prepare()
+            request.headers["Content-Length"] = str(len(body))
+            timeout = (self.deadlines.connect, self.deadlines.read)
+            with (
+                closing(Connections(1)) as way,
+                Outgoing(BytesBody(body), exchange, None) as outgoing,
+                way.answer(request, request.headers, outgoing, timeout) as reply,
+            ):
+                reply.read(LARGEST_REPLY)
+                return reply.status
         except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError) as failed:
             fault, _ = fault_of(failed, exchange.phase, overdue=exchange.overdue)
             # Not chained: the library's own words quote the address.
             raise NotTold(f"{self.key}: the server did not take it ({fault})") from None
         finally:
             exchange.close()
-
-
-def _request(
-    method: str, url: str, headers: Mapping[str, str], outgoing: Outgoing, length: int
-) -> requests.PreparedRequest:
-    own = {"User-Agent": "moichord", "Accept": "*/*", "Accept-Encoding": "identity"}
-    request = requests.Request(method, url, headers={**own, **headers}).prepare()
-    request.headers["Content-Length"] = str(length)
-    request.body = outgoing  # type: ignore[assignment]  # urllib3 reads anything that has read()
-    return request
