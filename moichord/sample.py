@@ -262,6 +262,8 @@ def native(folder: Path, relative_path: str) -> Path:
 
 def printable(text: str) -> str:
     """`text` as it may be shown anywhere: control characters and undecodable bytes become visible escapes."""
+    if text.isprintable():
+        return text
     shown = (c if c.isprintable() and not "\udc80" <= c <= "\udcff" else _escape(c) for c in text)
     return "".join(shown)
 

@@ -6,7 +6,7 @@ cannot be read.
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from moichord.queue.database import Database
 from moichord.queue.rows import submission_of
@@ -14,7 +14,8 @@ from moichord.queue.schema import history, images, requests, submissions
 from moichord.sample import State, Submission
 
 s = submissions.c
-_ENDED = and_(s.finished_at > 0, or_(s.intent.is_(None), s.intent != "conclude"))
+_BEING_FILED = s.intent == "conclude"
+_FILED = or_(s.intent.is_(None), s.intent != "conclude")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +55,20 @@ class Listings:
 
     def ended(self, first: int, most: int, *, since: float | None = None, before: float | None = None) -> Listing:
         """Finished submissions, newest first, from the `first`th on; only those that ended within those times."""
-        limits = [_ENDED]
+        limits = [s.finished_at > 0]
         limits += [] if since is None else [s.finished_at >= since]
         limits += [] if before is None else [s.finished_at < before]
-        return self._listing(and_(*limits), s.finished_at.desc(), first, most)
+        within = and_(*limits)
+        with self._database.read() as connection:
+            # By an index alone, without reading rows; the few that are just being filed are found by another one.
+            total = _number(connection, within) - _number(connection, and_(within, _BEING_FILED))
+            return Listing(_leaf(connection, and_(within, _FILED), s.finished_at.desc(), first, most), total)
 
     def matching(self, text: str, first: int, most: int) -> Listing:
         """Submissions in any state whose sample ID contains `text`, in upper or lower case; newest first."""
         found = or_(s.sample_id.icontains(text, autoescape=True), s.uuid == text.lower())
-        return self._listing(found, s.taken_at.desc(), first, most)
-
-    def _listing(self, which: ColumnElement[bool], order: ColumnElement[float], first: int, most: int) -> Listing:
-        wanted = select(submissions).where(which).order_by(order).offset(first).limit(most)
         with self._database.read() as connection:
-            total = connection.execute(select(func.count()).select_from(submissions).where(which)).scalar_one()
-            return Listing([submission_of(row) for row in connection.execute(wanted)], total)
+            return Listing(_leaf(connection, found, s.taken_at.desc(), first, most), _number(connection, found))
 
     def ended_since(self, moment: float, before: float | None = None) -> list[Ended]:
         """Every submission that ended since then (and before another time), in figures."""
@@ -78,7 +78,7 @@ class Listings:
         wanted = (
             select(s.state, s.size, s.image_count, seen, s.taken_at, s.finished_at)
             .select_from(submissions.outerjoin(history, h.number == taking.scalar_subquery()))
-            .where(_ENDED, s.finished_at >= moment)
+            .where(s.finished_at > 0, _FILED, s.finished_at >= moment)
         )
         if before is not None:
             wanted = wanted.where(s.finished_at < before)
@@ -105,3 +105,14 @@ class Listings:
         wanted = select(requests.c.submission, requests.c.kind).where(requests.c.done_at.is_(None))
         with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(wanted.order_by(requests.c.number))}
+
+
+def _number(connection: Connection, which: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.count()).select_from(submissions).where(which)).scalar_one()
+
+
+def _leaf(
+    connection: Connection, which: ColumnElement[bool], order: ColumnElement[float], first: int, most: int
+) -> list[Submission]:
+    wanted = select(submissions).where(which).order_by(order).offset(first).limit(most)
+    return [submission_of(row) for row in connection.execute(wanted)]

@@ -6,6 +6,7 @@
     sessions      pure: sealed cookies, and the token of every form
     passwords     the password file;  attempts: how often somebody may try;  entrance: signing in and out
     present       how it stands, read at most once for all who look;  live: tells browsers that it changed
+    kept          what was said at that look, for all who ask the same
     pages         the pages;  rows, story, days: pure, what is said on them;  drawing: the templates
     actions       retry and cancel
     interface     JSON for programs, /healthz, /readyz

@@ -1,15 +1,19 @@
 """The templates: drawn by Jinja2, every text escaped.
 
-Owns how a page is put together. It must not know what it says. No error leaves it: a template that is wrong is a fault.
+Owns how a page is put together, and the lines that were drawn last: what has not changed is not drawn again. It must
+not know what it says. No error leaves it: a template that is wrong is a fault.
 """
 
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from moichord import __version__
+from moichord.status.web.rows import Row
 
+LINES = 1000
 FOLDER = files("moichord.status.web").joinpath("templates")
 
 
@@ -20,6 +24,16 @@ def environment() -> Environment:
     )
     made.globals["version"] = __version__
     made.globals["glyphs"] = GLYPHS
+
+    @lru_cache(LINES)
+    def drawn(row: Row, following: str, token: str) -> Any:
+        return vars(made.get_template("parts.html").module)["row_as_line"](row, following, token)
+
+    def line(row: Row, following: str, token: str) -> Any:
+        """The row as a line, escaped. Its form, if it has one, carries the token and leads to the page `following`."""
+        return drawn(row, following, token if row.can_retry else "")
+
+    made.globals["line"] = line
     return made
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,6 +23,7 @@ from moichord.status.standing import Standing
 from moichord.status.web import days, story
 from moichord.status.web.days import Day
 from moichord.status.web.desk import Desk
+from moichord.status.web.kept import Kept
 from moichord.status.web.rows import Row, Rows, moment_of
 
 ROWS = 50
@@ -65,10 +67,24 @@ class Summed:
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """The present day, as it was when so many looks had seen something new."""
+    """The present day, as long as `known` says that nothing has ended since."""
 
-    number: int
+    known: object
     day: Day
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which part of the list is asked for: what fits `text`, or what ended on `day`, or everything."""
+
+    text: str
+    day: date | None
+    page: int
+
+    @classmethod
+    def by(cls, request: Request) -> "Wanted":
+        text = request.query_params.get("q", "").strip()[:LONGEST_SEARCH]
+        return cls(text, days.parse_day(request.query_params.get("day", "")), page_of(request))
 
 
 class Pages:
@@ -78,15 +94,19 @@ class Pages:
         self._desk = desk
         self._summed: Summed | None = None
         self._today: Today | None = None
+        self._kept = Kept()
 
     def overview(self, request: Request) -> Response:
         """Everything at a glance; or what is searched for, or one day."""
-        desk = self._desk
+        desk, wanted = self._desk, Wanted.by(request)
         standing = desk.present.standing()
-        text = request.query_params.get("q", "").strip()[:LONGEST_SEARCH]
-        day = days.parse_day(request.query_params.get("day", ""))
-        page = page_of(request)
-        first = (page - 1) * FINISHED_ROWS
+        as_it_is = (standing, desk.settings(), sorted(desk.listings.asked().items()))
+        content = self._kept.answer(as_it_is, wanted, lambda: self._overview(wanted, standing))
+        return desk.page(request, "overview.html", content)
+
+    def _overview(self, wanted: Wanted, standing: Standing) -> dict[str, Any]:
+        desk, text, day = self._desk, wanted.text, wanted.day
+        first = (wanted.page - 1) * FINISHED_ROWS
         parts: list[Part] = []
         if text:
             heading, listing = f"Found for “{printable(text)}”", desk.listings.matching(text, first, FINISHED_ROWS)
@@ -100,24 +120,22 @@ class Pages:
             parts = list(_unfinished(standing, desk.rows()))
         below = _once(listing, standing, anyway=bool(text or day))
         rows = desk.rows(below)
-        finished = [rows.of(one) for one in below]
-        content = {
+        return {
             "said": sentences(standing),
             "narrowed": bool(text) or day is not None,
             "parts_shown": [part for part in parts if part.rows],
-            "finished": Part("finished", heading, finished),
-            "leaf": Leaf.of(page, listing.total, FINISHED_ROWS),
+            "finished": Part("finished", heading, [rows.of(one) for one in below]),
+            "leaf": Leaf.of(wanted.page, listing.total, FINISHED_ROWS),
             "number_finished": listing.total - (0 if text or day else len(standing.attention[:ROWS])),
             "figures": [] if text or day else self._figures(standing),
             "day": None if day is None else day.isoformat(),
             "number": desk.present.number,
         }
-        return desk.page(request, "overview.html", content)
 
     def _figures(self, standing: Standing) -> list[tuple[str, str]]:
         """What was sent today, in a few numbers."""
         today = days.day_of(standing.at)
-        day = self._day(today)
+        day = self._day(today, standing)
         typical = [("From drop to done, today", day.median_text)] if day.median_text else []
         on_the_way = f"{standing.overview.number_unfinished}"
         return [("Sent today", f"{day.sent}"), ("Bytes, today", day.size_text), *typical, ("On the way", on_the_way)]
@@ -167,7 +185,7 @@ class Pages:
         now = self._desk.clock.now()
         today = days.day_of(now)
         first = today - timedelta(days=days.SHOWN - 1)
-        shown = [*self._days_before(today, first, now), self._day(today)]
+        shown = [*self._days_before(today, first, now), self._day(today, self._desk.present.standing())]
         content = {
             "charts": days.charts(shown),
             "days": [day for day in reversed(shown) if day.sent or day.failed],
@@ -179,13 +197,16 @@ class Pages:
         }
         return self._desk.page(request, "days.html", content)
 
-    def _day(self, today: date) -> Day:
-        """Today, read again only when something new was seen: all pages that are open ask for it."""
-        number = self._desk.present.number
+    def _day(self, today: date, standing: Standing) -> Day:
+        """Today, read again only when another sample has ended: all pages that are open ask for it."""
+        overview = standing.overview
+        last = overview.recent[0] if overview.recent else None
+        ended = [overview.counts.get(state, 0) for state in sorted(FINISHED)]
+        now = (today, ended, last and (last.uuid, last.finished_at))
         known = self._today
-        if known is None or (known.number, known.day.date) != (number, today):
+        if known is None or known.known != now:
             (day,) = days.days_until(today, self._desk.listings.ended_since(days.midnight(today)), 1)
-            known = self._today = Today(number, day)
+            known = self._today = Today(now, day)
         return known.day
 
     def _days_before(self, today: date, first: date, now: float) -> list[Day]:

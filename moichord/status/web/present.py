@@ -16,7 +16,7 @@ from moichord.status.line import sent_now
 from moichord.status.pace import Pace
 from moichord.status.standing import Standing, look
 
-SOONEST = 0.5
+SOONEST = 1.0
 LATEST = 15.0
 SHARE_OF_TIME = 10.0
 """A look that takes long is taken the more rarely: a tenth of the time at most goes into looking."""

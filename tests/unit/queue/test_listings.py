@@ -40,6 +40,13 @@ def test_finished_samples_come_newest_first_page_by_page(lab: Lab, listings: Lis
     assert ([one.sample_id for one in page.submissions], page.total) == (["MO-2", "MO-1"], 5)
 
 
+def test_what_is_just_being_filed_is_neither_listed_nor_counted(lab: Lab, listings: Listings) -> None:
+    done(lab, "FILED")
+    lab.endings.conclude(lab.processing("MOVES", Step.ARCHIVE), State.DONE, "MOVES", None, None)
+    for page in (listings.ended(0, 9), listings.ended(0, 9, since=NOON - 1)):
+        assert ([one.sample_id for one in page.submissions], page.total) == (["FILED"], 1)
+
+
 def test_one_day_is_what_ended_between_its_ends(lab: Lab, listings: Listings) -> None:
     done(lab, "EARLY")
     lab.clock.at = NOON + DAY

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import requests
 
-from moichord.clock import SystemClock
 from moichord.queue.glance import Glance, glance
 from moichord.queue.views import Views
 from moichord.sample import State
@@ -98,7 +97,7 @@ def test_a_port_that_is_in_use_is_said_and_taken_once_it_is_free(lab: Lab) -> No
     stopping = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        page = Page(settings_of(lab, {"listen": f"127.0.0.1:{port}"}), lab.database, SystemClock(), list)
+        page = Page(settings_of(lab, {"listen": f"127.0.0.1:{port}"}), lab.database, lab.clock, list)
         thread = threading.Thread(target=page.run, args=(stopping,))
         thread.start()
         while not page.notices:

@@ -150,7 +150,10 @@ def test_finished_samples_have_pages_and_days(lab: Lab, site: Site) -> None:
 
     assert ("Page 1 of 2" in first, ">MO-29</a>" in first, ">MO-00</a>" in first) == (True, True, False)
     assert (">MO-29</a>" in second, ">MO-00</a>" in second) == (False, True)
+    assert "<dt>Sent today</dt><dd>30</dd>" in first
     assert "30 sent, 0 failed" in browser.get("/days").text
+    lab.ended(lab.processing("LATER", Step.ARCHIVE), State.DONE)
+    assert "31 sent, 0 failed" in browser.get("/days").text, "though nobody has looked at the list since"
     lab.clock.at = NOON + 3 * DAY
     days = browser.get("/days").text
     day = re.search(r'href="/\?day=([0-9-]+)"', days)
@@ -264,6 +267,17 @@ def test_a_sample_that_has_ended_since_the_last_look_stands_on_the_page_once(lab
         assert "Checking" in row_of(site.browser().get().text, "MO-1")
         lab.clock.at += 5
         assert "It is broken." in row_of(site.browser().get().text, "MO-1")
+
+
+def test_people_who_look_at_the_same_moment_get_each_a_form_of_their_own(lab: Lab, site: Site) -> None:
+    submission = lab.processing("MO-1")
+    lab.ended(submission, State.FAILED, "It is broken.", "Mend it.")
+    one, other = site.browser(), site.browser()
+    tokens = [browser.token() for browser in (one, other, one)]
+    assert tokens[0] == tokens[2] != tokens[1]
+    assert other.post(f"/api/samples/{submission.uuid}/retry", {"token": tokens[1]}).status_code == 303
+    for browser in (one, other):
+        assert "Is to be retried" in browser.get().text
 
 
 def test_an_address_that_is_none_is_answered_in_plain_words(site: Site) -> None:
