@@ -36,9 +36,9 @@ class Standing:
     """`attention` are the failed samples whose folder still lies in failed, as their newest submission; oldest first.
 
     `attention` also holds those whose folder was removed from work, for a week. `taken_out` are the failed ones whose
-    folder somebody took out of failed. `sending` are the bytes of requests in
-    flight, by submission; `daemon` says whether one runs; `command` is how whoever looks here calls moichord. `rate`
-    is how many bytes go out in a second, while any do; `disks` are those that were asked for.
+    folder somebody took out of failed. `sending` are the bytes of requests in flight, by submission; `daemon` says
+    whether one runs; `command` is how whoever looks here calls moichord. `rate` is how many bytes go out in a second,
+    while any do; `disks` are those that were asked for.
     """
 
     at: float

@@ -2,8 +2,12 @@
 
 Owns that check, and what of it is remembered, so that a password is hashed once and not for each request. It must not
 know what is asked for. Errors: ConfigurationInvalid if the password file cannot be used.
+
+Passwords that are not remembered are hashed one after the other: each wrong one is counted before the next is heard,
+and of many requests that bring the right one together only the first is hashed; the others are known by it.
 """
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -42,6 +46,7 @@ class Programs:
     def __init__(self, attempts: Attempts, clock: Clock) -> None:
         self._attempts = attempts
         self._clock = clock
+        self._one_by_one = asyncio.Lock()
         self._key = secrets.token_bytes(32)
         self._known: dict[str, _Known] = {}
 
@@ -52,22 +57,33 @@ class Programs:
             return PlainTextResponse("Give name and password as Basic credentials.\n", 401, CHALLENGE)
         name, password = given
         address = request.client.host if request.client else "unknown"
+        answer = self._at_once(address, name, password, people)
+        if answer is not None:
+            return answer
+        async with self._one_by_one:
+            answer = self._at_once(address, name, password, people)  # others have been heard meanwhile
+            return await self._hashed(address, name, password, people) if answer is None else answer
+
+    def _at_once(self, address: str, name: str, password: str, people: People) -> str | Response | None:
+        """The answer where the password need not be hashed."""
         # Before what is remembered, too: whoever has to wait must not learn from it which password is right.
         wait = self._attempts.wait(address, name, self._clock.monotonic())
         if wait > 0:
             seconds = math.ceil(wait)
             text = f"Too many tries. The next one is heard in {seconds} s.\n"
             return PlainTextResponse(text, 429, {"Retry-After": f"{seconds}"})
-        stored, digest = people.stored(name), self._digest(password)
         known = self._known.get(name)
-        if known is not None and stored == known.stored and hmac.compare_digest(known.digest, digest):
-            return name
-        self._attempts.failed(address, name, self._clock.monotonic())  # before the slow part: many may try at once
+        right = known is not None and hmac.compare_digest(known.digest, self._digest(password))
+        return name if known is not None and right and people.stored(name) == known.stored else None
+
+    async def _hashed(self, address: str, name: str, password: str, people: People) -> str | Response:
+        stored = people.stored(name)
         if not await run_in_threadpool(people.are, name, password) or stored is None:
+            self._attempts.failed(address, name, self._clock.monotonic())
             log.warning("the page: a program at %s gave a wrong name or password", printable(address))
             return PlainTextResponse("The name or the password is wrong.\n", 401, CHALLENGE)
         self._attempts.succeeded(address, name)
-        self._known[name] = _Known(stored, digest)
+        self._known[name] = _Known(stored, self._digest(password))
         return name
 
     def _digest(self, password: str) -> bytes:

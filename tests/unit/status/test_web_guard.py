@@ -1,7 +1,9 @@
 """Who may see the page, and who may ask for something on it."""
 
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -240,6 +242,39 @@ def test_a_password_is_hashed_once_for_all_requests_of_a_program(
     people.write_text(with_person(people.read_text(), "anna", stored("another one, longer")))
     assert requests.get(address, auth=("anna", PASSWORD), timeout=20).status_code == 401
     assert hashed == [PASSWORD, "wrong", PASSWORD]
+
+
+def test_many_first_requests_of_a_program_at_once_are_all_heard_and_hash_its_password_once(
+    closed: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    fits = Stored.fits
+    monkeypatch.setattr(Stored, "fits", lambda self, given: hashed.append(given) or fits(self, given))
+    answers = at_once(4 * FREE, closed, PASSWORD)
+    assert answers == [200] * 4 * FREE
+    assert hashed == [PASSWORD]
+
+
+def test_many_guesses_at_once_are_heard_no_more_than_one_after_the_other(
+    closed: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    monkeypatch.setattr(Stored, "fits", lambda self, given: hashed.append(given) or False)
+    answers = at_once(4 * FREE, closed, "wrong")
+    assert sorted(answers) == [401] * (FREE + 1) + [429] * (3 * FREE - 1)
+    assert len(hashed) == FREE + 1
+
+
+def at_once(number: int, site: Site, password: str) -> list[int]:
+    """The statuses of so many requests of one program that begin together."""
+    begin = threading.Barrier(number)
+
+    def ask(_: int) -> int:
+        begin.wait(20)
+        return requests.get(f"{site.address}/api/samples", auth=("anna", password), timeout=60).status_code
+
+    with ThreadPoolExecutor(number) as threads:
+        return list(threads.map(ask, range(number)))
 
 
 def test_guessing_is_no_easier_for_a_program_than_at_the_login(lab: Lab, closed: Site) -> None:
