@@ -22,7 +22,7 @@ from moichord.housekeeping import Housekeeping, Retention
 from moichord.inbox.doorbell import Doorbell
 from moichord.inbox.intake import Intake
 from moichord.inbox.seen import FolderSeen
-from moichord.pipeline.equipment import Contents
+from moichord.pipeline.equipment import Contents, Equipment
 from moichord.pipeline.laying_ahead import LayingAhead
 from moichord.pipeline.upload_pool import UploadPool
 from moichord.pulse import Pulse
@@ -140,49 +140,122 @@ def furnish(
     pulse: Pulse | None = None,
 ) -> Rooms:
     """Wire the rooms of one daemon. `free` gives the free bytes of a file system."""
-    pulse = pulse or Pulse(clock)
-    folders = settings.folders
-    lock = lock_file_of(settings.state.absolute())
-    sending = Sending(cancellations := Cancellations(signals.stopping))
-    stop = cancellations.check_stop
-    spool = Spool(folders.inbox, folders.work, folders.done, folders.failed, state_uuid, lock, stop)
+    ground = _ground(settings, clock, database, state_uuid, signals, free, pulse or Pulse(clock))
+    storage, terms, sending = ground.storage, ground.terms, Sending(ground.cancellations)
+    seats, ahead = Seats(settings.workers, signals.bell), LayingAhead(clock, storage.has_room)
+    pool = UploadPool(settings.upload.concurrency, settings.workers, ground.pulse, seats.left)
+    doorbell = Doorbell(settings.folders.inbox, signals.ring.set, settings.watch.observer)
+    intake = _intake(ground, settings, doorbell)
+    hindrances = Hindrances(storage, intake, ground.spool, ground.endings)
+    page = Page(settings, database, clock, lambda: hindrances.sentences)
+    listing = watching.lister(settings)
+
+    def equip(settings: Settings, clients: wiring.Clients) -> Equipment:
+        return wiring.equipment(settings, clients, pool, terms.look, listing, sending, clock, ahead)
+
+    adopt = _adopting(equip, terms, intake, storage, page)
+    adopt(settings, clients)
+    turns = _turns(ground)
+    threads = range(settings.workers + _most_long(settings))
+    workers = tuple(Worker(turns, seats, signals.stopping, signals.bell) for _ in threads)
+    return Rooms(
+        *(ground.spool, ground.arrivals, ground.transitions, ground.interruptions, ground.endings, storage, hindrances),
+        *(_housekeeping(ground), intake, doorbell, _attendant(ground), Bulletin(database), sending, pool),
+        *(turns, workers, ground.way_back, terms.manifest_of, ground.views, page),
+        _reloading(adopt, terms, ground.interruptions),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What several rooms are given: time, state, folders, and what all go by."""
+
+    clock: Clock
+    database: Database
+    signals: Signals
+    pulse: Pulse
+    cancellations: Cancellations
+    terms: Terms
+    time: Timekeeper
+    circuits: Circuits
+    arrivals: Arrivals
+    requests: Requests
+    views: Views
+    transitions: Transitions
+    endings: Endings
+    interruptions: Interruptions
+    spool: Spool
+    storage: Storage
+    conclusion: Conclusion
+    way_back: WayBack
+
+
+def _ground(
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    state_uuid: str,
+    signals: Signals,
+    free: Callable[[Path], int],
+    pulse: Pulse,
+) -> _Ground:
+    cancellations, terms = Cancellations(signals.stopping), Terms(settings)
     circuits, owner, time = Circuits(clock), str(os.getpid()), Timekeeper(clock)
     arrivals, requests, views = Arrivals(database, clock), Requests(database, clock), Views(database)
     transitions = Transitions(database, time, circuits, owner, _most_long(settings))
-    endings = Endings(database, clock, circuits, owner)
+    endings, interruptions = Endings(database, clock, circuits, owner), Interruptions(database, clock)
+    folders, lock = settings.folders, lock_file_of(settings.state.absolute())
+    spool = Spool(
+        *(folders.inbox, folders.work, folders.done, folders.failed), state_uuid, lock, cancellations.check_stop
+    )
     storage = Storage(_places(settings), settings.watch.min_free_space, spool.work_is_ours, Mounts(database), free)
-    conclusion, ahead = Conclusion(endings, views, spool, storage), LayingAhead(clock, storage.has_room)
-    terms, listing, seats = Terms(settings), watching.lister(settings), Seats(settings.workers, signals.bell)
-    pool = UploadPool(settings.upload.concurrency, settings.workers, pulse, seats.left)
-    doorbell, ring = Doorbell(folders.inbox, signals.ring.set, settings.watch.observer), signals.bell.ring
-    intake = Intake(
-        *(terms.scanner, doorbell, arrivals, requests, spool, clock, watching.intake_rules(settings)),
-        *(ring, storage.hindrance, pulse),
+    return _Ground(
+        *(clock, database, signals, pulse, cancellations, terms, time, circuits),
+        *(arrivals, requests, views, transitions, endings, interruptions, spool, storage),
+        Conclusion(endings, views, spool, storage),
+        WayBack(endings, spool, terms.manifest_of),
     )
 
+
+def _intake(ground: _Ground, settings: Settings, doorbell: Doorbell) -> Intake:
+    return Intake(
+        *(ground.terms.scanner, doorbell, ground.arrivals, ground.requests, ground.spool, ground.clock),
+        *(watching.intake_rules(settings), ground.signals.bell.ring, ground.storage.hindrance, ground.pulse),
+    )
+
+
+def _turns(ground: _Ground) -> Turns:
+    return Turns(
+        *(ground.database, ground.transitions, ground.circuits, ground.conclusion, ground.spool, ground.storage),
+        *(ground.time, ground.terms.rules, ground.cancellations, ground.pulse),
+    )
+
+
+def _attendant(ground: _Ground) -> Attendant:
+    desk = Desk(
+        *(ground.requests, ground.views, ground.transitions, ground.endings, ground.conclusion, ground.spool),
+        *(ground.storage, ground.way_back, ground.terms.images_in),
+    )
+    return Attendant(desk, ground.cancellations, ground.signals.bell, ground.clock, ground.pulse)
+
+
+def _housekeeping(ground: _Ground) -> Housekeeping:
+    return Housekeeping(
+        *(ground.storage, ground.interruptions, Retained(ground.database, ground.clock), ground.spool, ground.clock),
+        *(ground.terms.retention, ground.signals.bell.ring, ground.pulse),
+    )
+
+
+def _adopting(
+    equip: Callable[[Settings, wiring.Clients], Equipment], terms: Terms, intake: Intake, storage: Storage, page: Page
+) -> Reload:
     def adopt(settings: Settings, clients: wiring.Clients) -> None:
-        equipment = wiring.equipment(settings, clients, pool, terms.look, listing, sending, clock, ahead)
-        terms.adopt(settings, Rules(equipment, wiring.retry_policy(settings)))
+        terms.adopt(settings, Rules(equip(settings, clients), wiring.retry_policy(settings)))
         intake.adopt(terms.scanner, watching.intake_rules(settings))
         storage.keep_free(settings.watch.min_free_space)
         page.adopt(settings)
 
-    hindrances = Hindrances(storage, intake, spool, endings)
-    page = Page(settings, database, clock, lambda: hindrances.sentences)
-    adopt(settings, clients)
-    turns = Turns(database, transitions, circuits, conclusion, spool, storage, time, terms.rules, cancellations, pulse)
-    threads = range(settings.workers + _most_long(settings))
-    workers = tuple(Worker(turns, seats, signals.stopping, signals.bell) for _ in threads)
-    way_back = WayBack(endings, spool, terms.manifest_of)
-    desk = Desk(*(requests, views, transitions, endings, conclusion, spool, storage, way_back), terms.images_in)
-    attendant = Attendant(desk, cancellations, signals.bell, clock, pulse)
-    interruptions, retained = Interruptions(database, clock), Retained(database, clock)
-    housekeeping = Housekeeping(storage, interruptions, retained, spool, clock, terms.retention, ring, pulse)
-    return Rooms(
-        *(spool, arrivals, transitions, interruptions, endings, storage, hindrances, housekeeping, intake, doorbell),
-        *(attendant, Bulletin(database), sending, pool, turns, workers, way_back, terms.manifest_of, views),
-        *(page, _reloading(adopt, terms, interruptions)),
-    )
+    return adopt
 
 
 def _most_long(settings: Settings) -> int:
