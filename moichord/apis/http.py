@@ -1,6 +1,6 @@
 """One request to one endpoint: bounded in time, streamed, and answered or failed.
 
-Owns the session, the request template of an endpoint, and the registry of what is under way. It must not know what
+Owns the connections, the request template of an endpoint, and the registry of what is under way. It must not know what
 is sent, what a status means for a sample, or how often to try. Errors that leave it: ApiOutage or ApiTransient for a
 request without an answer, `Stopped`, `BodyLengthWrong`, what a body itself raises (as it is), and
 `ConfigurationInvalid` at construction. A status, whatever it is, is an answer and no error.

@@ -239,8 +239,9 @@ class Replacement:
         self._temporary.unlink(missing_ok=True)
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], None], *, mode: int | None = None) -> None:
-    """Make `path` hold what `write` writes, all of it or, after an error or a power cut, what it held before.
+def put_in_place(path: Path, write: Callable[[BinaryIO], None], *, mode: int | None = None) -> None:
+    """Make `path` hold what `write` writes, all of it or, after an error, what it held before. Until the folder is
+    synced (`fsync_folder`), a power cut may bring back what it held before, whole.
 
     `write` gets a new buffered file in the same folder and must not close it (it flushes before it uses the
     descriptor itself). `mode` are permission bits; None keeps those of the file that is replaced, or what the
@@ -255,6 +256,11 @@ def replace_file(path: Path, write: Callable[[BinaryIO], None], *, mode: int | N
     except BaseException:
         new.discard()
         raise
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], None], *, mode: int | None = None) -> None:
+    """`put_in_place`, durably: what `path` holds on return outlives a power cut."""
+    put_in_place(path, write, mode=mode)
     fsync_folder(path.parent)
 
 

@@ -30,7 +30,7 @@ from moichord.oneshot.journal import MemoryJournal
 from moichord.oneshot.progress import Progress, showing
 from moichord.oneshot.retrying import Retrying
 from moichord.oneshot.voice import FAILED, Voice
-from moichord.pipeline.archive_sample import lay
+from moichord.pipeline.archive_sample import lay, sync_folders_of
 from moichord.pipeline.pipeline import Trip
 from moichord.pipeline.upload_pool import UploadPool
 from moichord.pipeline.wanted_tags import Tagging
@@ -183,13 +183,16 @@ def _update(trip: Trip) -> None:
     """Give every image its new tags where it lies; one at a time, each as a whole or not at all."""
     remove_leftovers(trip.folder)
     tagging = Tagging.from_json(trip.results[Step.TAGS])
-    for image in trip.journal.images():
-        trip.journal.check_stop()
-        if image.changes and not image.carried:
+    changed = [image for image in trip.journal.images() if image.changes and not image.carried]
+    try:
+        for image in changed:
+            trip.journal.check_stop()
             lay(trip.folder, image, tagging, update=True)
             keywords = ", ".join(change.keyword for change in image.changes)
             about = {"sample": trip.journal.submission.sample_id}
             log.info("updated %s: %s", printable(image.relative_path), keywords, extra=about)
+    finally:
+        sync_folders_of(trip.folder, changed)
 
 
 def _require_updated(journal: MemoryJournal) -> None:

@@ -8,7 +8,7 @@ digest of its header.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from blake3 import blake3
 
 from moichord.dicom import PositionedFile
-from moichord.durable import replace_file
+from moichord.durable import fsync_folder, put_in_place
 from moichord.errors import SampleFailure
 from moichord.pipeline.equipment import ArchiveImages
 from moichord.pipeline.image_files import as_planned, changed_while_sent, has_stamp_of, opened
@@ -26,6 +26,8 @@ from moichord.pipeline.wanted_tags import Tagging
 from moichord.sample import Image, native
 
 BLOCK = 1024 * 1024
+TOGETHER = 64 * 1024 * 1024
+"""Bytes of images that are laid before their folder is synced and they are noted; a crash lets them be hashed again."""
 
 
 def archive_sample(
@@ -36,15 +38,37 @@ def archive_sample(
     left = [image for image in journal.images() if not image.carried and image.sha256 is None]
     for image in left:
         _require_as_sent(folder, image)  # of all of them first: none is laid of a sample that fails here
+    laid: list[tuple[Image, str]] = []
+    size = 0
     for image in left:
         journal.check_stop()
         draft = None if ahead is None or images != "updated" else ahead.taken(folder, image)
-        sha256 = lay(folder, image, wanted, update=images == "updated", draft=draft)
+        laid.append((image, lay(folder, image, wanted, update=images == "updated", draft=draft)))
+        size += image.sent_length
+        if size >= TOGETHER:
+            _note(journal, folder, laid)
+            laid, size = [], 0
+    _note(journal, folder, laid)
+
+
+def _note(journal: Journal, folder: Path, laid: Sequence[tuple[Image, str]]) -> None:
+    """What is noted to lie there is never laid again: so the disk has it before."""
+    sync_folders_of(folder, [image for image, _ in laid])
+    for image, sha256 in laid:
         journal.archived(image, sha256)
 
 
+def sync_folders_of(folder: Path, images: Iterable[Image]) -> None:
+    """Return when the names of these images are on the disk: whatever was laid is durable."""
+    for parent in sorted({native(folder, image.relative_path).parent for image in images}):
+        fsync_folder(parent)
+
+
 def lay(folder: Path, image: Image, tagging: Tagging, *, update: bool, draft: Draft | None = None) -> str:
-    """Lay one image in its new form (`update`) or leave it as received; SHA-256 of the whole file as sent."""
+    """Lay one image in its new form (`update`) or leave it as received; SHA-256 of the whole file as sent.
+
+    Durable once `sync_folders_of` it.
+    """
     with ExitStack() as files:
         file = files.enter_context(opened(folder, image.relative_path))
         if is_updated(file, image):
@@ -58,7 +82,7 @@ def lay(folder: Path, image: Image, tagging: Tagging, *, update: bool, draft: Dr
                 tagged.write_to(target)
                 files.close()  # before the file is replaced: Windows replaces no open file
 
-            replace_file(native(folder, image.relative_path), write)
+            put_in_place(native(folder, image.relative_path), write)
     return sha256
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from moichord.clock import Clock
 from moichord.dicom import TaggedImage
-from moichord.durable import Replacement, fsync_folder
+from moichord.durable import Replacement
 from moichord.errors import MoichordError
 from moichord.pipeline.image_files import as_planned, opened
 from moichord.pipeline.wanted_tags import Tagging
@@ -114,12 +114,14 @@ class Draft:
         return self._sha256
 
     def take_place(self) -> bool:
-        """Replace the image by it, durably, as soon as it is complete; False if there is none after all."""
+        """Replace the image by it as soon as it is complete; False if there is none after all.
+
+        Durably once the image's folder is synced.
+        """
         self._ended.wait()
         if not self._complete or self._new is None:
             return False
         self._new.take_place()
-        fsync_folder(self._path.parent)
         return True
 
     def drop(self) -> None:
