@@ -41,5 +41,5 @@ def _spellings(secret: str) -> Iterator[str]:
     yield json.dumps(secret)[1:-1]
     yield repr(secret)[1:-1]
     yield repr(repr(secret)[1:-1])[1:-1]
-    yield quote(secret, safe="")
-    yield quote(secret)
+    yield quote(secret, safe="", errors="replace")  # half of a surrogate pair has no bytes
+    yield quote(secret, errors="replace")

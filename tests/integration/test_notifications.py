@@ -1,5 +1,6 @@
 """What people are told elsewhere by a running daemon: messages through Apprise, reports, heartbeats."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,6 +185,8 @@ def test_no_message_and_no_report_names_a_patient_or_a_key(
     settings = notify(receiver, window="300ms", report_url=f"http://{receiver.address}/report/{KEY}")
     daemon = make_daemon({**settings, "tags": {"PatientName": '"patient-name"', "BarcodeValue": "test_type"}}).start()
     folder = samples.small_sample(originals / "LEAK-1", PatientName="Vermeulen^A", BarcodeValue="old 1987-03-12-HV")
+    for image in folder.iterdir():
+        os.rename(image, os.fsencode(folder) + b"/Vermeulen\xff\x1b[31m<b>" + os.fsencode(image.name))
     samples.drop(folder, daemon.inbox)
     daemon.wait_until_failed("LEAK-1")
     messages(daemon, receiver, 2)
@@ -192,6 +195,8 @@ def test_no_message_and_no_report_names_a_patient_or_a_key(
     for one in receiver.told:
         assert [word for word in PATIENT if word.encode() in one.body] == []
         assert KEY.encode() not in one.body
+        assert one.body.isascii()
+        assert b"\x1b" not in one.body
         assert apis.keys[Api.UPLOAD].encode() not in one.body
     content = report.json
     assert content["receipt"]["sample_id"] == "LEAK-1"

@@ -80,7 +80,20 @@ def test_a_message_says_how_it_stands_now_before_how_it_came() -> None:
 
 @pytest.mark.parametrize(
     "hostile",
-    ["<!channel>", "a b", "@everyone", "[x](http://evil)", "a\nb", "\x1b[31m", "Döe^John", "x" * 60, "", ".."],
+    [
+        "<!channel>",
+        "a b",
+        "@everyone",
+        "[x](http://evil)",
+        "a\nb",
+        "\x1b[31m",
+        "caf\udce9",
+        "\u202efdp",
+        "Döe^John",
+        "x" * 60,
+        "",
+        "..",
+    ],
 )
 def test_an_id_that_the_contract_does_not_know_is_not_told(hostile: str) -> None:
     title, body = said(failed(hostile))

@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -12,7 +12,7 @@ from moichord.logs import RecentLines, Redaction
 from moichord.logs.recent import HELD, KEPT, LONGEST
 from moichord.queue.announcements import Announcements
 from moichord.queue.schema import submissions
-from moichord.sample import State, Step
+from moichord.sample import State, Step, printable
 from moichord.status.notify.failure_report import failure_report, hidden_in
 from moichord.status.notify.heartbeat import BEAT_SECONDS, Heartbeat, failing
 from moichord.status.notify.reports import LINES_COME_WITHIN, REFUSED_TIMES, Reports
@@ -236,6 +236,25 @@ def test_a_report_does_not_name_an_id_that_the_contract_does_not_know(lab: Lab) 
     detail = lab.views.detail(submission.uuid)
     assert Redaction(hidden_in(detail))("failed sample=Doe John") == "failed sample=***"
     assert b"Doe" not in failure_report(detail, [], "lab")
+
+
+@pytest.mark.parametrize(
+    "name", ["Doe.dcm", "D\udcffoe\x1b[31m.dcm", "<b>Doe</b>.dcm", "\u202eDoe.dcm", "Doe\nDoe.dcm"]
+)
+def test_a_report_names_no_file_whatever_its_name_is_made_of(lab: Lab, name: str) -> None:
+    submission = lab.processing("A-1", Step.UPLOAD)
+    lab.ended(submission, State.FAILED, f"{printable(name)} was refused")
+    known = lab.views.detail(submission.uuid)
+    detail = replace(known, images=[replace(known.images[0], relative_path=name), *known.images[1:]])
+    line = Redaction(hidden_in(detail))(f"failed: {printable(name)} was refused sample=A-1")
+    assert line == "failed: *** was refused sample=A-1"
+    body = failure_report(detail, [line], "lab")
+    assert (b"Doe" in body, body.isascii(), b"\x1b" in body) == (False, True, False)
+    assert json.loads(body)["log"] == [line]
+
+
+def test_a_record_that_no_utf_8_can_hold_keeps_no_report_from_being_made() -> None:
+    assert Redaction(["Doe\ud800"])("failed: Doe\ud800 and Doe%3F") == "failed: *** and ***"
 
 
 def test_the_lines_of_a_sample_are_kept_without_those_of_others_and_not_for_ever() -> None:
