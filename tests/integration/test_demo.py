@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -34,7 +34,10 @@ sys.exit(run_demo())
 
 
 class Show:
-    """One demonstration as a process, alone in its process group, in an empty folder of its own."""
+    """One demonstration as a process, alone in its process group, in an empty folder of its own, on a screen.
+
+    `opened` is what its browser was asked to show.
+    """
 
     def __init__(
         self,
@@ -42,13 +45,14 @@ class Show:
         *,
         terminal: bool,
         called: tuple[str, ...] = ("-m", "moichord", "demo"),
-        screen: Mapping[str, str] | None = None,
     ) -> None:
         self.cwd = folder
         self.cwd.mkdir()
         self.folder = folder / "moichord-demo"
         reader, writer = pty.openpty() if terminal else os.pipe()
-        environ = {name: value for name, value in os.environ.items() if name not in NOT_THE_TESTS} | (screen or {})
+        self._opened = folder.with_name(f"{folder.name}.opened")
+        screen = {"DISPLAY": ":0", "BROWSER": str(_browser(self._opened))}
+        environ = {name: value for name, value in os.environ.items() if name not in NOT_THE_TESTS} | screen
         self.process = subprocess.Popen(
             [sys.executable, *called],
             cwd=self.cwd,
@@ -70,6 +74,10 @@ class Show:
                 with self._news:
                     self._said += data
                     self._news.notify_all()
+
+    @property
+    def opened(self) -> list[str]:
+        return self._opened.read_text().split() if self._opened.exists() else []
 
     @property
     def said(self) -> str:
@@ -100,6 +108,14 @@ class Show:
         self._reading.join()
 
 
+def _browser(opened: Path) -> Path:
+    """A browser that writes into `opened` what it is asked to show."""
+    command = opened.with_suffix(".browser")
+    command.write_text(f'#!/bin/sh\necho "$1" >> {opened}\n')
+    command.chmod(0o755)
+    return command
+
+
 def _some(stream) -> bytes:
     try:
         return stream.read(65536)
@@ -117,15 +133,6 @@ def shows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Show]]
             found[name] = Show(root / name, terminal=terminal)
             ends.callback(found[name].end)
         yield found
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> dict[str, str]:
-    """A screen, and a browser that writes down what it is asked to show, in the file `opened`."""
-    command = tmp_path / "browser"
-    command.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/opened\n')
-    command.chmod(0o755)
-    return {"DISPLAY": ":0", "BROWSER": str(command)}
 
 
 @pytest.fixture
@@ -248,32 +255,30 @@ def test_when_the_daemon_does_not_start_it_says_so_and_shows_its_log(tmp_path: P
         show.end()
 
 
-def test_its_page_is_named_and_with_keep_stays_until_ctrl_c(tmp_path: Path) -> None:
-    show = Show(tmp_path / "kept", terminal=False, called=("-m", "moichord", "demo", "--keep"))
+def test_its_page_opens_in_the_browser_of_whoever_sits_at_a_terminal_and_nowhere_else(shows: dict[str, Show]) -> None:
+    for name, show in shows.items():
+        show.result()
+        address = page_of(show)
+        assert address is not None
+        assert show.opened == ([address[0]] if name == "terminal" else [])
+
+
+def test_with_keep_its_page_stays_until_ctrl_c_and_opens_in_no_browser_if_nobody_wants_that(tmp_path: Path) -> None:
+    show = Show(tmp_path / "kept", terminal=True, called=("-m", "moichord", "demo", "--keep", "--no-browser"))
     try:
         show.wait_until_it_says("Ctrl-C ends them.")
-        address = re.search(r"http://127\.0\.0\.1:\d+/", show.said)
+        address = page_of(show)
         assert address is not None
         with urllib.request.urlopen(address[0], timeout=LONGEST) as page:  # noqa: S310 - just matched
             assert UNKNOWN in page.read().decode()
         os.kill(show.process.pid, signal.SIGINT)
         assert show.result() == 0
         assert show.leaves_nobody_behind()
+        assert show.opened == []
     finally:
         show.end()
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_its_page_opens_in_the_browser_once_it_answers_unless_nobody_wants_that(
-    tmp_path: Path, browser: dict[str, str], wanted: bool
-) -> None:
-    called = ("-m", "moichord", "demo", *([] if wanted else ["--no-browser"]))
-    show = Show(tmp_path / "seen", terminal=True, called=called, screen=browser)
-    try:
-        show.wait_until_it_says("needs a person.")
-        address = re.search(r"http://127\.0\.0\.1:\d+/", CONTROL.sub("", show.said))
-        assert address is not None
-        opened = tmp_path / "opened"
-        assert (opened.read_text().split() if opened.exists() else []) == ([address[0]] if wanted else [])
-    finally:
-        show.end()
+def page_of(show: Show) -> re.Match[str] | None:
+    """The address that it names."""
+    return re.search(r"http://127\.0\.0\.1:\d+/", CONTROL.sub("", show.said))

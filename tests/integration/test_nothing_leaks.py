@@ -196,29 +196,21 @@ def test_no_secret_is_written_anywhere_and_patients_only_where_the_contract_want
     assert RECORD["patient-name"] in written.texts["receipt DONE-1"]
 
 
-def test_a_page_that_may_show_patients_shows_them_and_still_no_secret(
+def test_a_page_that_may_show_patients_shows_them_and_still_no_secret_and_a_log_in_json_is_no_exception(
     tmp_path: Path, apis: StandInApis, people: Path, samples_in: Callable[[Daemon], None]
 ) -> None:
     with daemons(tmp_path, environ(apis)) as make:
-        settings = planted(0, people)
+        settings = planted(0, people, logging={"level": "debug", "format": "json"})
         daemon: Daemon = make({**settings, "web": {**settings["web"], "show_patient_data": True}}).start()
         samples_in(daemon)
         written = Written()
         of_the_page(daemon, list(ENDED), written)
+        daemon.stop()
+        judged_log(daemon.log)
     assert written.holding(SECRETS) == {}
     assert any(
         RECORD["patient-name"] in text for name, text in written.texts.items() if name.startswith("page /samples/")
     )
-
-
-def test_a_log_in_json_is_no_exception(
-    tmp_path: Path, apis: StandInApis, people: Path, samples_in: Callable[[Daemon], None]
-) -> None:
-    with daemons(tmp_path, environ(apis)) as make:
-        daemon: Daemon = make(planted(0, people, logging={"level": "debug", "format": "json"})).start()
-        samples_in(daemon)
-        daemon.stop()
-        judged_log(daemon.log)
 
 
 @pytest.mark.needs("root", "unshare")

@@ -98,9 +98,7 @@ def test_an_outage_is_one_message_and_so_is_its_end(
     assert len(receiver.told) == 2
 
 
-@pytest.mark.parametrize("how", ["hangs", "answers 500"])
-def test_a_receiver_that_takes_nothing_disturbs_nothing_and_is_told_of_later(
-    how: str,
+def test_a_receiver_that_hangs_and_then_refuses_disturbs_nothing_and_is_told_of_later(
     make_daemon: MakeDaemon,
     apis: StandInApis,
     originals: Path,
@@ -108,10 +106,10 @@ def test_a_receiver_that_takes_nothing_disturbs_nothing_and_is_told_of_later(
     second: ReceivingServer,
 ) -> None:
     apis.fail_for(is_bad, status=400)
-    if how == "hangs":
-        receiver.hanging.set()
+    receiver.hanging.set()
     receiver.status = 500
-    daemon = make_daemon(notify(receiver, second)).start()
+    urls = [f"json://{receiver.address}/{KEY}?rto=1", f"json://{second.address}/{KEY}"]
+    daemon = make_daemon(notify(window="300ms", urls=urls)).start()
     drop(daemon, originals, "BAD-1", "GOOD-1")
     daemon.wait_until_failed("BAD-1")
     daemon.wait_until_done("GOOD-1")
