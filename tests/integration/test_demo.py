@@ -230,7 +230,7 @@ def test_on_a_terminal_it_is_live_and_coloured(shows: dict[str, Show]) -> None:
     assert "Needs attention" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_stops_what_it_started(begun: Show, number: signal.Signals) -> None:
     if number is signal.SIGINT:
         os.killpg(begun.process.pid, number)  # as a terminal does on Ctrl-C: to the daemon as well

@@ -1,5 +1,6 @@
 """The demonstration's own judgement and words: it may not praise what did not happen."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from moichord import config
 from moichord.errors import UsageRefused
 from moichord.sample import Api, State, Step, Submission
 from moichord.sandbox.catalogue import CATALOGUE
-from moichord.sandbox.demo import browsing, telling
+from moichord.sandbox.demo import browsing, interruptions, telling
 from moichord.sandbox.demo.cast import BUSY_SECONDS, BUSY_TIMES, CAST, IMAGES, BusyServer, Part, Role
 from moichord.sandbox.demo.stage import FOLDER_NAME, Stage, set_up, write_configuration
 from moichord.sandbox.demo.verdict import Trip, surprises
@@ -146,3 +147,13 @@ def test_a_browser_is_opened_only_for_somebody_at_a_terminal_with_a_screen(
     environ: dict[str, str], terminal: bool, platform: str, opens: bool
 ) -> None:
     assert browsing.can_be_opened(environ, terminal=terminal, platform=platform) is opens
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_noticed_and_breaks_nothing_off_and_afterwards_means_what_it_meant(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with interruptions() as interrupted:
+        assert not interrupted.noticed
+        signal.raise_signal(number)
+        assert interrupted.noticed
+    assert signal.getsignal(number) is before

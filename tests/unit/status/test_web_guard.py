@@ -1,5 +1,6 @@
 """Who may see the page, and who may ask for something on it."""
 
+import hashlib
 import re
 import threading
 from collections.abc import Iterator
@@ -11,12 +12,20 @@ import requests
 
 from moichord.sample import State, Step
 from moichord.status.web.attempts import FREE
-from moichord.status.web.passwords import Stored, stored, with_person
+from moichord.status.web.passwords import LENGTH, Stored, with_person
 from tests.unit.status.lab import Lab
 from tests.unit.status.site import Browser, Site, served
 
 PASSWORD = "a long enough one"
-ANNA = f"anna:{stored(PASSWORD)}\n"  # scrypt takes its time: once for all tests
+
+
+def quickly(password: str) -> Stored:
+    """A password as it is stored, but hashed in no time. What `stored` makes is tried in test_web_parts."""
+    salt = b"a pinch of salt."
+    return Stored(2, 8, 1, salt, hashlib.scrypt(password.encode(), salt=salt, n=2, r=8, p=1, dklen=LENGTH))
+
+
+ANNA = f"anna:{quickly(PASSWORD)}\n"
 
 
 @pytest.fixture
@@ -239,7 +248,7 @@ def test_a_password_is_hashed_once_for_all_requests_of_a_program(
         assert requests.get(address, auth=("anna", PASSWORD), timeout=20).status_code == 200
     assert hashed == [PASSWORD]
     assert requests.get(address, auth=("anna", "wrong"), timeout=20).status_code == 401
-    people.write_text(with_person(people.read_text(), "anna", stored("another one, longer")))
+    people.write_text(with_person(people.read_text(), "anna", quickly("another one, longer")))
     assert requests.get(address, auth=("anna", PASSWORD), timeout=20).status_code == 401
     assert hashed == [PASSWORD, "wrong", PASSWORD]
 
@@ -347,7 +356,7 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites_and_secure_behind
 def test_a_new_password_ends_the_sessions_of_that_person(closed: Site, people: Path) -> None:
     browser = closed.browser()
     browser.sign_in("anna", PASSWORD)
-    people.write_text(with_person(people.read_text(), "anna", stored("another one, longer")))
+    people.write_text(with_person(people.read_text(), "anna", quickly("another one, longer")))
     assert browser.get().status_code == 303
     assert browser.sign_in("anna", "another one, longer").status_code == 303
 
