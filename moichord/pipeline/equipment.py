@@ -14,7 +14,6 @@ from moichord.apis.metadata import MetadataApi
 from moichord.apis.upload import Uploader
 from moichord.clock import Clock
 from moichord.pipeline.upload_pool import UploadPool
-from moichord.sample import Submission
 from moichord.tag_rules import TagRule
 from moichord.templates import JsonTemplate, Template
 
@@ -128,13 +127,3 @@ class Equipment:
     on_sent: OnSent
     ahead: "LayingAhead | None" = None
     """Where large images are laid for the archive while they are being sent."""
-
-
-def names_of(submission: Submission, metadata: Mapping[str, object] | None = None) -> dict[str, object]:
-    """The names that templates may use."""
-    names: dict[str, object] = {
-        "sample_id": submission.sample_id,
-        "attempt_number": submission.attempt_number,
-        "submission": submission.uuid,
-    }
-    return names if metadata is None else {**names, "metadata": metadata}

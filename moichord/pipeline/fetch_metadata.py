@@ -7,8 +7,9 @@ Owns the call and how long an unknown sample is asked for again. Errors: ApiFail
 from typing import Any
 
 from moichord.errors import ApiFailure, Hold, SampleFailure, SampleUnknown
-from moichord.pipeline.equipment import Equipment, names_of
+from moichord.pipeline.equipment import Equipment
 from moichord.pipeline.journal import Journal
+from moichord.pipeline.names import names_of
 from moichord.pipeline.wanted_tags import wanted_values
 from moichord.sample import Api, Step
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from moichord.errors import ApiFailure, SampleFailure
-from moichord.pipeline.equipment import Equipment, names_of
+from moichord.pipeline.equipment import Equipment
 from moichord.pipeline.journal import Journal
+from moichord.pipeline.names import names_of
 from moichord.sample import Api, Step, analytics_key
 from moichord.templates import ValueMissing, ValueUnsuitable
 

@@ -21,10 +21,11 @@ from moichord.errors import (
     StateUnwritable,
     Stopped,
 )
-from moichord.pipeline.equipment import Equipment, names_of
+from moichord.pipeline.equipment import Equipment
 from moichord.pipeline.image_body import ImageBody, Sent
 from moichord.pipeline.intents import Intents
 from moichord.pipeline.journal import Journal
+from moichord.pipeline.names import names_of
 from moichord.pipeline.new_headers import NewHeaders
 from moichord.pipeline.tag_images import STILL_WRITTEN
 from moichord.pipeline.upload_pool import Bench, Job, LaneEnded

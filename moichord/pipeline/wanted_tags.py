@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from moichord.errors import SampleFailure
-from moichord.pipeline.equipment import names_of
+from moichord.pipeline.names import names_of
 from moichord.sample import Submission
 from moichord.tag_rules import OnMismatch, TagRule
 from moichord.templates import ValueUnsuitable
