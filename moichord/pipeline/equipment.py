@@ -7,18 +7,16 @@ reload. It must not decide anything. No error leaves it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 from moichord.apis.analytics import AnalyticsApi
 from moichord.apis.metadata import MetadataApi
 from moichord.apis.upload import Uploader
 from moichord.clock import Clock
+from moichord.pipeline.laying_ahead import LayingAhead
 from moichord.pipeline.upload_pool import UploadPool
 from moichord.tag_rules import TagRule
 from moichord.templates import JsonTemplate, Template
-
-if TYPE_CHECKING:  # it uses the wanted tags, which use the names below
-    from moichord.pipeline.laying_ahead import LayingAhead
 
 ArchiveImages = Literal["updated", "original", "none"]
 """As what the images of a sample are kept: `archive.images` of the configuration."""
@@ -125,5 +123,5 @@ class Equipment:
     pool: UploadPool
     clock: Clock
     on_sent: OnSent
-    ahead: "LayingAhead | None" = None
+    ahead: LayingAhead | None = None
     """Where large images are laid for the archive while they are being sent."""
