@@ -157,7 +157,8 @@ def furnish(
     adopt(settings, clients)
     turns = _turns(ground)
     threads = range(settings.workers + _most_long(settings))
-    workers = tuple(Worker(turns, seats, signals.stopping, signals.bell) for _ in threads)
+    lookout = threading.Lock()
+    workers = tuple(Worker(turns, seats, lookout, signals.stopping, signals.bell) for _ in threads)
     return Rooms(
         *(ground.spool, ground.arrivals, ground.transitions, ground.interruptions, ground.endings, storage, hindrances),
         *(_housekeeping(ground), intake, doorbell, _attendant(ground), Bulletin(database), sending, pool),

@@ -59,11 +59,18 @@ class Rules:
 
 
 class Worker:
-    """Gives one submission at a time its turn, until the daemon stops."""
+    """Gives one submission at a time its turn, until the daemon stops.
 
-    def __init__(self, turns: "Turns", seats: Seats, stopping: threading.Event, bell: Bell) -> None:
+    Of those that have nothing to do one looks for work, for all of them; the others wait in line at `lookout`. Whoever
+    finds some leaves the lookout to the next and sees to it: so idleness costs one look at a time, not one for each.
+    """
+
+    def __init__(
+        self, turns: "Turns", seats: Seats, lookout: threading.Lock, stopping: threading.Event, bell: Bell
+    ) -> None:
         self._turns = turns
         self._seats = seats
+        self._lookout = lookout
         self._stopping = stopping
         self._bell = bell
 
@@ -74,15 +81,22 @@ class Worker:
                 self._work_seated()
 
     def _work_seated(self) -> None:
-        while not self._stopping.is_set():
-            rung = self._bell.count
-            if self._seats.wanted:
-                return
-            seconds = self._turns.take_one()
-            if seconds is None:
-                self._bell.ring()  # what ended this turn may have made another submission due
-            else:
-                self._bell.wait(rung, seconds)
+        while (submission := self._next()) is not None:
+            self._turns.process(submission)
+            self._bell.ring()  # what ended this turn may have made another submission due
+
+    def _next(self) -> Submission | None:
+        """The next submission, once there is one; None where the seat is wanted, or the daemon stops."""
+        with self._lookout:
+            while not self._stopping.is_set():
+                rung = self._bell.count
+                if self._seats.wanted:
+                    return None
+                found = self._turns.claim()
+                if isinstance(found, Submission):
+                    return found
+                self._bell.wait(rung, found)
+        return None
 
 
 class Turns:
@@ -115,8 +129,8 @@ class Turns:
         self._troubles: dict[str, tuple[int, str]] = {}
         self._unwritable = False
 
-    def take_one(self) -> float | None:
-        """Give one submission its turn; or, if none is due, say in how many seconds to look again."""
+    def claim(self) -> Submission | float:
+        """The submission whose turn it is; or, if none is due, in how many seconds to look again."""
         if self._storage.hindrance() is not None:
             return LONGEST_WAIT
         try:
@@ -127,8 +141,7 @@ class Turns:
             return LONGEST_WAIT
         if submission is not None:
             self._note_writable()
-            self.process(submission)
-            return None
+            return submission
         return LONGEST_WAIT if due is None else min(LONGEST_WAIT, max(SHORTEST_WAIT, due - self._clock.now()))
 
     def process(self, submission: Submission) -> None:

@@ -167,11 +167,19 @@ class House:
 
     # What the threads would do
 
+    def turn(self) -> float | None:
+        """Give one submission its turn, as a worker does; or, if none is due, in how many seconds one would look."""
+        found = self.rooms.turns.claim()
+        if not isinstance(found, Submission):
+            return found
+        self.rooms.turns.process(found)
+        return None
+
     def run(self, seconds: float = LONGEST_STEP) -> None:
         """Give turns as long as any is due within `seconds`, moving the clock from one to the next."""
         end = self.clock.now() + seconds
         while True:
-            if self.rooms.turns.take_one() is None:
+            if self.turn() is None:
                 continue
             hindered = self.rooms.storage.hindrance() is not None
             due = None if hindered else self.rooms.transitions.next_due()

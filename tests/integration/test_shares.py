@@ -291,7 +291,7 @@ def test_files_that_a_share_numbers_anew_while_no_daemon_runs_are_the_same_files
         refused_once = iter([None, Says(503)])
         lab.script = lambda called: next(refused_once, None) if called.api is Api.UPLOAD else None
         lab.drop("A123", images=2)
-        assert lab.rooms.turns.take_one() is None
+        assert lab.turn() is None
         lab.database.write(lambda connection: connection.execute(images.update().values(inode=1)))
         lab.run()
         assert lab.newest("A123").reason is None

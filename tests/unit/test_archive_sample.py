@@ -76,7 +76,7 @@ def test_what_was_laid_and_not_noted_when_it_broke_off_is_recognised(
     with monkeypatch.context() as until_stopped:
         until_stopped.setattr(archive_sample, "lay", then_stop)
         lab.drop("S1", images=2)
-        assert lab.rooms.turns.take_one() is None
+        assert lab.turn() is None
     detail = lab.rooms.views.detail(lab.newest("S1").uuid)
     assert [one.sha256 for one in detail.images] == [None, None]
     (first,) = lab.root.rglob("0.dcm")

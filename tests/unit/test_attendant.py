@@ -433,7 +433,7 @@ def test_a_worker_leaves_such_a_copy_as_well(lab: House, monkeypatch: pytest.Mon
     lab.script = lambda called: Says(404) if called.api is Api.METADATA else None
     lab.drop("S1")
     stop_while_copying(lab, monkeypatch)
-    lab.rooms.turns.take_one()
+    lab.turn()
     assert (lab.state("S1"), lab.newest("S1").intent) == (State.WAITING, "conclude")
     lab.close()
     lab.start()

@@ -141,7 +141,7 @@ def test_a_stop_and_a_cancel_leave_no_draft(lab: House, why: str) -> None:
     during_upload(lab, stop)
     drop_large(lab)
     before = digests(folder_in_work(lab))
-    lab.rooms.turns.take_one()
+    lab.turn()
     folder = lab.root / "failed" / "S1" if why == "cancelled" else folder_in_work(lab)
     assert lab.state("S1") is (State.CANCELLED if why == "cancelled" else State.WAITING)
     found = digests(folder)
@@ -180,7 +180,7 @@ def test_a_draft_that_outlived_its_turn_does_not_come_to_done(lab: House, monkey
     with monkeypatch.context() as disk_fails:
         during_upload(lab, fail)
         drop_large(lab)
-        lab.rooms.turns.take_one()
+        lab.turn()
         lab.close()
     lab.start()
     assert len(hidden_in(folder_in_work(lab))) == 1
@@ -237,7 +237,7 @@ def test_a_draft_that_nobody_has_begun_is_not_waited_for_nor_laid_any_more(lab: 
 
     during_upload(lab, stop)
     submission = drop_large(lab, images=2)
-    lab.rooms.turns.take_one()
+    lab.turn()
     known = lab.views.detail(submission.uuid)
     folder, tagging = folder_in_work(lab), Tagging.from_json(known.steps[Step.TAGS].result)
     first, second = known.images

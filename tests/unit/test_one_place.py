@@ -154,7 +154,7 @@ def test_what_comes_back_while_a_worker_still_clears_work_is_not_cleared_with_it
         return state
 
     monkeypatch.setattr(Endings, "concluded", and_retried)
-    lab.rooms.turns.take_one()
+    lab.turn()
     assert lab.state("S1") is State.READY
     assert files(lab.root / "work") == ["0.dcm"]
 

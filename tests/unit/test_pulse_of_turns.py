@@ -54,7 +54,7 @@ def test_a_worker_that_stays_with_a_samples_files_for_days_is_told_of(
     stuck = Stuck(monkeypatch, owner, name)
     pulse: Pulse = lab.rooms.turns._pulse
     lab.drop("S1")
-    turn = threading.Thread(target=lab.rooms.turns.take_one)
+    turn = threading.Thread(target=lab.turn)
     turn.start()
     assert stuck.reached.wait(PATIENCE)
     assert pulse.waiting() == []
@@ -80,7 +80,7 @@ def test_image_by_image_a_turn_may_take_as_long_as_it_needs(lab: House, monkeypa
 
     monkeypatch.setitem(pipeline.archive_sample.__globals__, "lay", slowly)
     lab.drop("S1", images=5)
-    lab.rooms.turns.take_one()
+    lab.turn()
     assert lab.state("S1") is State.DONE
     assert told == []
 

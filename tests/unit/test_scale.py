@@ -40,7 +40,7 @@ def held(lab: House) -> Submission:
     """One that waits for the image server, which is down."""
     lab.script = lambda called: Says(401) if called.api is Api.UPLOAD else None
     lab.drop("HELD")
-    lab.rooms.turns.take_one()
+    lab.turn()
     found = lab.newest("HELD")
     assert found.held_by == "api:upload"
     return found
@@ -106,7 +106,7 @@ LOOKS: dict[str, Act] = {
     "the inbox": lambda lab: lab.rooms.intake.look(),
     "what people asked for": lambda lab: lab.rooms.attendant.look(),
     "disks and retention": lambda lab: (lab.clock.advance(3600.0), lab.rooms.housekeeping.look()),
-    "a worker with nothing to do": lambda lab: lab.rooms.turns.take_one(),
+    "a worker with nothing to do": lambda lab: lab.turn(),
 }
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from moichord import worker
 from moichord.clock import Bell
 from moichord.composition import LONG_SAMPLES_PER_WORKER
 from moichord.queue.arrivals import Taking
@@ -184,7 +185,7 @@ def test_what_moichord_broke_off_at_is_in_hand_alone_though_it_leaves_its_seat(l
         gate.wait_for(Api.UPLOAD, "LARGE")
         lab.drop("SMALL")
         lab.signals.bell.ring()
-        assert lab.rooms.turns.take_one() is not None, "there is nothing to take"
+        assert lab.turn() is not None, "there is nothing to take"
         assert lab.state("SMALL") is State.READY
         gate.open()
         until_state(lab, "SMALL", State.DONE)
@@ -262,3 +263,32 @@ def test_a_large_sample_that_is_sent_whole_waits_for_no_other(lab: House) -> Non
     claimed = lab.rooms.transitions.claim()
     assert claimed is not None
     assert claimed.sample_id == "LARGE-SENT"
+
+
+def test_of_those_with_nothing_to_do_one_looks_for_all(lab: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LONGEST_WAIT", 3600.0)
+    looks = []
+    claim = lab.rooms.transitions.claim
+
+    def look() -> Submission | None:
+        looks.append(threading.get_ident())
+        return claim()
+
+    monkeypatch.setattr(lab.rooms.transitions, "claim", look)
+    rings = 20
+    with at_work(lab):
+        for number in range(rings):
+            until(lambda so_far=number: len(looks) > so_far)
+            lab.signals.bell.ring()
+        until(lambda: len(looks) > rings)
+    assert len(looks) == rings + 1
+
+
+def test_while_one_works_another_looks_for_what_comes(lab: House) -> None:
+    with at_work(lab, "FIRST", "SECOND") as gate:
+        for sample_id in ("FIRST", "SECOND"):
+            lab.drop(sample_id)
+            lab.signals.bell.ring()
+            gate.wait_for(Api.UPLOAD, sample_id)
+        gate.open()
+        until_state(lab, "SECOND", State.DONE)

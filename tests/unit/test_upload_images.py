@@ -158,7 +158,7 @@ def test_what_waits_for_its_slot_when_the_daemon_is_stopped_is_not_sent(strict: 
 
     strict.script = script
     strict.drop("S1", images=3)
-    strict.rooms.turns.take_one()
+    strict.turn()
     assert len(sent) == 1
     assert sorted(requests_of(strict)) == [0, 0, 1]
 
@@ -174,7 +174,7 @@ def test_what_waits_for_its_slot_when_the_disk_gets_full_is_not_thought_to_be_st
 
     strict.script = script
     strict.drop("S1", images=2)
-    strict.rooms.turns.take_one()
+    strict.turn()
     assert (strict.newest("S1").held_by or "").startswith("disk")
     assert sorted(requests_of(strict)) == [0, 1]
     strict.free = lambda _: 1 << 40

@@ -47,7 +47,7 @@ def test_a_mistake_while_a_mistake_is_written_down_leaves_nobody_in_hand(
     lab.drop("S1", "S2")
     monkeypatch.setattr(lab, "script", broken)
     monkeypatch.setattr(transitions, "postpone", raises(Bug("in the note of it"), 1))
-    assert lab.rooms.turns.take_one() is None
+    assert lab.turn() is None
     assert {lab.state("S1"), lab.state("S2")} == {State.WAITING, State.READY}
     assert "its turn could not be ended" in caplog.text
     monkeypatch.undo()
@@ -61,7 +61,7 @@ def test_a_submission_is_given_back_however_often_that_fails(lab: House, monkeyp
     monkeypatch.setattr(lab, "script", raises(Bug("in the step"), 1))
     monkeypatch.setattr(transitions, "postpone", raises(Bug("in the note of it"), 1, transitions.postpone))
     monkeypatch.setattr(transitions, "hold", raises(Bug("in giving it back"), 3, transitions.hold))
-    assert lab.rooms.turns.take_one() is None
+    assert lab.turn() is None
     assert lab.state("S1") is State.WAITING
 
 
@@ -72,7 +72,7 @@ def test_a_submission_is_given_back_at_a_stop_too(lab: House, monkeypatch: pytes
 
     lab.drop("S1")
     lab.script = stopped
-    assert lab.rooms.turns.take_one() is None
+    assert lab.turn() is None
     assert lab.state("S1") is State.WAITING
 
 
@@ -87,7 +87,7 @@ def test_a_stop_is_heeded_between_two_images_that_are_archived(lab: House, monke
 
     monkeypatch.setattr(archive_sample, "lay", and_stop)
     lab.drop("S1", images=3)
-    assert lab.rooms.turns.take_one() is None
+    assert lab.turn() is None
     assert (len(laid), lab.state("S1")) == (1, State.WAITING)
     monkeypatch.undo()
     lab.close()
@@ -104,7 +104,7 @@ def test_what_stays_in_work_of_a_finished_sample_takes_nothing_from_its_end(
     monkeypatch.setattr(type(lab.rooms.spool), verb, raises(OSError(16, "Device or resource busy"), 1))
     lab.drop("S1")
     lab.script = lambda _: leave_something_in_work(lab)
-    assert lab.rooms.turns.take_one() is None
+    assert lab.turn() is None
     assert lab.state("S1") is State.DONE
     assert "unforeseen" not in caplog.text
     assert "Device or resource busy" in caplog.text
@@ -118,7 +118,7 @@ def test_what_a_turn_took_from_its_name_and_could_not_end_is_removed_by_the_next
     monkeypatch.setattr(endings, "concluded", raises(full, 1, endings.concluded))
     lab.script = lambda _: leave_something_in_work(lab)
     lab.drop("S1")
-    lab.rooms.turns.take_one()
+    lab.turn()
     assert len(lab.rooms.spool.retired()) == 1
     lab.run()
     assert lab.state("S1") is State.DONE
