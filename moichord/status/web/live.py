@@ -30,15 +30,23 @@ class Live:
         self._streams = 0
         self._ended = False
         self._changed = asyncio.Event()
+        self._listened_to = asyncio.Event()
+        self._stopped = asyncio.Event()
 
-    async def watch(self, stopped: asyncio.Event) -> None:
-        """Look again and again while somebody listens, until `stopped`; then end the streams."""
-        while not stopped.is_set():
-            if self._streams:
+    async def watch(self) -> None:
+        """Look again and again while somebody listens, until `end`; then end the streams."""
+        while not self._stopped.is_set():
+            await self._listened_to.wait()
+            if not self._stopped.is_set():
                 await self._look_once()
-            await _pause(stopped, LOOK_SECONDS)
+            await _pause(self._stopped, LOOK_SECONDS)
         self._ended = True
         self._wake()
+
+    def end(self) -> None:
+        """Let `watch` come to its end."""
+        self._stopped.set()
+        self._listened_to.set()
 
     async def stream(self, request: Request) -> Response:  # noqa: ARG002
         """The endpoint."""
@@ -48,6 +56,7 @@ class Live:
 
     async def _events(self) -> AsyncIterator[str]:
         self._streams += 1
+        self._listened_to.set()
         try:
             told = None
             while not self._ended:
@@ -57,6 +66,8 @@ class Live:
                 told = self._number
         finally:
             self._streams -= 1
+            if not self._streams:
+                self._listened_to.clear()
 
     async def _look_once(self) -> None:
         try:

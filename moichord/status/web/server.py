@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 5.0
 HEED_SECONDS = 0.5
-TICK_SECONDS = 1.0
 LAST_ANSWERS_SECONDS = 2
 MOST_CONNECTIONS = 256
 BACKLOG = 64
@@ -89,35 +88,42 @@ class PageServer:
         return listening
 
     async def _serve(self, listening: socket.socket, stopping: threading.Event) -> None:
-        live, stopped = Live(self._look), asyncio.Event()
-        server = _Server(uvicorn.Config(self._make(live), **_OPTIONS))
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        watching = asyncio.create_task(live.watch(stopped))
+        live = Live(self._look)
+        server = _Server(uvicorn.Config(self._make(live), **_OPTIONS), stopping, live.end)
+        both = {asyncio.create_task(server.serve(sockets=[listening])), asyncio.create_task(live.watch())}
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        both, ended = {serving, watching}, False
-        while not stopping.is_set() and not ended:
-            ended = bool((await asyncio.wait(both, timeout=HEED_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0])
-        stopped.set()
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        live.end()  # the one that has not ended, whichever it is
         server.end()
         await asyncio.gather(*both)
 
 
 class _Server(uvicorn.Server):
-    """Looks once a second what there is to do, and not ten times: a page that nobody looks at costs next to nothing."""
+    """Looks twice a second what there is to do, and not ten times: a page that nobody looks at costs next to nothing.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    Once it is `stopping`, no answers begin any more, and those that are being given end; `end_streams` lets those end
+    that have no end of their own.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event, end_streams: Callable[[], None]) -> None:
         super().__init__(config)
+        self._stopping = stopping
+        self._end_streams = end_streams
         self._ending = asyncio.Event()
 
     def end(self) -> None:
-        """Let the answers that are being given end, and no others begin."""
+        """The same, at once."""
         self.should_exit = True
         self._ending.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._stopping.is_set()
 
     async def main_loop(self) -> None:
         while not await self.on_tick(counter=0):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), TICK_SECONDS)
+                await asyncio.wait_for(self._ending.wait(), HEED_SECONDS)
+        self._end_streams()
 
 
 _OPTIONS: dict[str, Any] = {
