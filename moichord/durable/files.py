@@ -7,7 +7,6 @@ name. A failed fsync is never tried again on the same file: the caller writes an
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -219,7 +218,7 @@ class Replacement:
             with suppress(FileNotFoundError):
                 mode = stat.S_IMODE(path.stat().st_mode)
         self._path, self._mode = path, mode
-        self._temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+        self._temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}{TEMPORARY_SUFFIX}")
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         self.file: BinaryIO = os.fdopen(os.open(self._temporary, flags, 0o666 if mode is None else 0o600), "r+b")
 

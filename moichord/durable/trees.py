@@ -6,7 +6,6 @@ the caller to remove and begin again.
 """
 
 import errno
-import hashlib
 import os
 import shutil
 import stat
@@ -115,6 +114,8 @@ def _copy_file(source: str, target: str, check_stop: Callable[[], None]) -> None
 
 def _copied(old: FileIO, new: FileIO | None, check_stop: Callable[[], None]) -> bytes:
     """Copy `old` to `new`, or only read it; the SHA-256 of what was read."""
+    import hashlib  # loading OpenSSL takes 10 ms, which a command that only looks need not spend
+
     digest = hashlib.sha256()
     while piece := old.read(_BUFFER_BYTES):
         check_stop()

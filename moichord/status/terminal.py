@@ -197,7 +197,7 @@ def _lines(row: Row, name: int, state: int, width: int) -> Iterator[RenderableTy
 def _short(line: Text | None, by: int, width: int) -> Text | None:
     """The line moved in, if it then fits: what needs no second line needs no table either, which takes far longer."""
     fits = line is not None and by + line.cell_len <= width and "\n" not in line.plain
-    return Text.assemble(" " * by, line) if line is not None and fits else None
+    return Text.assemble(" " * by, line, no_wrap=True) if line is not None and fits else None
 
 
 def _on_one_line(row: Row, name: int, state: int) -> Text | None:
