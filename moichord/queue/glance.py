@@ -19,7 +19,7 @@ from moichord.sample import FINISHED, Api, Arrival, State, Step, Submission
 
 VERSION = 1
 MANY = 2**31 - 1
-UPLOADS = 500
+UPLOADS = 300
 AT_ONCE = 500
 
 Send = Callable[[str, tuple[Any, ...]], Iterable[Sequence[Any]]]

@@ -77,6 +77,9 @@ class PageServer:
             found = socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
             family, _, _, _, where = found[0]
             listening = socket.create_server(where, family=family, backlog=BACKLOG)
+            # Inherited by what it accepts: a small answer in two pieces would else wait 40 ms for an acknowledgement
+            # (RFC 896). asyncio sees to that only where the protocol was named.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             problem = f"the page cannot be served at {self._address}: {why}; see web.listen"

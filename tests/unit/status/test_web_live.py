@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 import requests
+from starlette.applications import Starlette
 
+from moichord.config import Address
 from moichord.queue.glance import Glance, glance
 from moichord.queue.views import Views
 from moichord.sample import State
 from moichord.status.standing import look
 from moichord.status.web.present import LATEST, Present
 from moichord.status.web.room import Page
+from moichord.status.web.server import PageServer
 from tests.unit.status.lab import Lab
 from tests.unit.status.site import PATIENCE, served, settings_of
 
@@ -124,3 +127,13 @@ def test_a_page_that_is_switched_off_listens_nowhere(lab: Lab) -> None:
     stopping.set()
     thread.join(PATIENCE)
     assert page.address_once_it_listens(0) is None
+
+
+def test_a_small_answer_waits_for_no_acknowledgement(lab: Lab) -> None:
+    server = PageServer(Address("127.0.0.1", 0), lambda _: Starlette(), lambda: 0, lab.clock)
+    listening = server._listening()
+    assert listening is not None
+    with listening, socket.create_connection(listening.getsockname()[:2]):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
