@@ -35,6 +35,7 @@ def archive_sample(
 ) -> None:
     """Return when every image that was sent lies as `images` says; some may have been laid `ahead`."""
     wanted = Tagging.from_json(tagging)
+    update = images == "updated"
     left = [image for image in journal.images() if not image.carried and image.sha256 is None]
     for image in left:
         _require_as_sent(folder, image)  # of all of them first: none is laid of a sample that fails here
@@ -42,18 +43,19 @@ def archive_sample(
     size = 0
     for image in left:
         journal.check_stop()
-        draft = None if ahead is None or images != "updated" else ahead.taken(folder, image)
-        laid.append((image, lay(folder, image, wanted, update=images == "updated", draft=draft)))
+        draft = ahead.taken(folder, image) if ahead is not None and update else None
+        laid.append((image, lay(folder, image, wanted, update=update, draft=draft)))
         size += image.sent_length
         if size >= TOGETHER:
-            _note(journal, folder, laid)
+            _note(journal, folder, laid, updated=update)
             laid, size = [], 0
-    _note(journal, folder, laid)
+    _note(journal, folder, laid, updated=update)
 
 
-def _note(journal: Journal, folder: Path, laid: Sequence[tuple[Image, str]]) -> None:
-    """What is noted to lie there is never laid again: so the disk has it before."""
-    sync_folders_of(folder, [image for image, _ in laid])
+def _note(journal: Journal, folder: Path, laid: Sequence[tuple[Image, str]], *, updated: bool) -> None:
+    """What is noted to lie there is never laid again: so the disk has it before, if it was `updated`."""
+    if updated:
+        sync_folders_of(folder, [image for image, _ in laid])
     for image, sha256 in laid:
         journal.archived(image, sha256)
 

@@ -8,6 +8,7 @@ import pytest
 
 from moichord.sandbox.received import Received
 from moichord.sandbox.stand_in import StandInApis
+from moichord.status.web.passwords import stored
 from tests.integration import orthanc as orthanc_server
 from tests.integration import samples
 from tests.integration.daemon import Daemon, daemons
@@ -27,6 +28,15 @@ NOBODY = "http://127.0.0.1:9/"  # discard (RFC 863): hardly anybody listens ther
 def listeners() -> list[Callable[[Received], None]]:
     """Called with every request that the stand-in APIs are about to answer."""
     return []
+
+
+@pytest.fixture
+def people(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A password file that knows anna, by the PASSWORD of the test's module."""
+    file = tmp_path / "people"
+    file.write_text(f"anna:{stored(request.module.PASSWORD)}\n")
+    file.chmod(0o600)
+    return file
 
 
 @pytest.fixture

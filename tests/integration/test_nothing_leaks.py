@@ -22,7 +22,6 @@ import requests
 from moichord.sample import FAILED_NAME, RECEIPT_NAME, Api, State
 from moichord.sandbox.received import Received
 from moichord.sandbox.stand_in import StandInApis
-from moichord.status.web.passwords import stored
 from tests.builders import write_image
 from tests.integration import samples
 from tests.integration.daemon import Daemon, daemons
@@ -121,14 +120,6 @@ def echoing(apis: StandInApis) -> None:
     apis.fail_for(when("UNKNOWN-1", Api.METADATA), status=404, body=said[Api.METADATA])
     apis.fail_for(when("REFUSED-1", Api.UPLOAD), status=400, body=said[Api.UPLOAD])
     apis.fail_for(when("UNLUCKY-1", Api.ANALYTICS), status=422, body=said[Api.ANALYTICS])
-
-
-@pytest.fixture
-def people(tmp_path: Path) -> Path:
-    file = tmp_path / "people"
-    file.write_text(f"anna:{stored(PASSWORD)}\n")
-    file.chmod(0o600)
-    return file
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from moichord.sandbox.catalogue import CATALOGUE
 from moichord.sandbox.received import Received
 from moichord.sandbox.samples import make_sample
 from moichord.sandbox.stand_in import StandInApis
-from moichord.status.web.passwords import stored
 from tests.integration.daemon import Daemon, daemons
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.xdist_group("browser")]
@@ -203,15 +202,6 @@ def test_a_name_that_is_markup_stays_a_name(house: Callable[..., House], person:
     expect(page.get_by_text(HOSTILE, exact=True)).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_text(r"\xff\x1b[31m", exact=True)).to_be_visible(timeout=PATIENCE)
     assert page.locator("main img[src='x']").count() == 0
-
-
-@pytest.fixture
-def people(tmp_path: Path) -> Path:
-    """A password file that knows anna."""
-    file = tmp_path / "people"
-    file.write_text(f"anna:{stored(PASSWORD)}\n")
-    file.chmod(0o600)
-    return file
 
 
 def test_signing_in_and_out_with_the_keyboard_alone_and_not_with_a_wrong_password(

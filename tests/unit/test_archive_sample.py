@@ -56,6 +56,14 @@ def test_small_images_are_noted_after_one_sync_of_their_folder(lab: House, told:
     assert {one.relative_path: one.sha256 for one in detail.images} == found
 
 
+def test_images_that_stay_as_they_were_received_cost_no_sync(told: list[str]) -> None:
+    with house({"archive": {"images": "original"}}) as lab:
+        lab.drop("S1", images=2)
+        lab.run()
+        assert lab.state("S1") is State.DONE
+    assert told == ["laid", "laid", "noted", "noted"]
+
+
 def test_large_images_are_noted_one_by_one(lab: House, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive_sample, "TOGETHER", 1)
     lab.drop("S1", images=2)
